@@ -1,0 +1,1 @@
+"""The workshop: trained models become bundles. Never needed on a device."""

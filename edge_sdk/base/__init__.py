@@ -1,0 +1,1 @@
+"""Floor 0: errors, clock, ids, back-off, plug-ins, lifecycle. Knows nothing of the domain."""

@@ -1,0 +1,1 @@
+"""Boards: what this machine is and has."""

@@ -1,0 +1,1 @@
+"""Config: strict structs, read by programs only."""

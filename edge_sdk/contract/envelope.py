@@ -1,0 +1,142 @@
+"""The envelope: what delivery puts around a fused result, and how messages are read back.
+
+A result's JSON is made once, when it is accepted; sending it wraps those bytes and never decodes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from edge_sdk.base.errors import PayloadError
+from edge_sdk.contract.result import FusedResult
+
+VERSION = 1
+
+
+class ResultMessage(FusedResult, frozen=True, kw_only=True):
+    """A fused result with its place in the station's sequence: the payload of ``result/<stream>``.
+
+    Attributes:
+        v: Version of this format.
+        station: The station that made it.
+        epoch: Random id of the outbox that numbered it, 16 hexadecimal digits.
+        seq: Its number within the epoch, from 1.
+        backlog: Whether it waited because the station could not send.
+    """
+
+    v: int
+    station: str
+    epoch: str
+    seq: int
+    backlog: bool = False
+
+
+class PackedResult(FusedResult, frozen=True, kw_only=True):
+    """A fused result inside a pack, which carries the rest of the envelope once."""
+
+    seq: int
+
+
+class Pack(msgspec.Struct, frozen=True, kw_only=True):
+    """Many results of one station in one message: the payload of ``pack``.
+
+    Attributes:
+        v: Version of this format.
+        station: The station that made them.
+        epoch: Random id of the outbox that numbered them.
+        backlog: Whether they waited because the station could not send.
+        results: Oldest first.
+    """
+
+    v: int
+    station: str
+    epoch: str
+    backlog: bool
+    results: tuple[PackedResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One accepted result as the outbox holds it.
+
+    Attributes:
+        seq: Its number within the outbox's epoch, from 1.
+        stream: Which stream it belongs to: part of its topic.
+        body: JSON of the `FusedResult`.
+        accepted_ns: Wall time of acceptance, nanoseconds since the Unix epoch.
+    """
+
+    seq: int
+    stream: str
+    body: bytes
+    accepted_ns: int
+
+
+_Versioned = TypeVar("_Versioned", ResultMessage, Pack)
+
+_encoder = msgspec.json.Encoder()
+_result_decoder = msgspec.json.Decoder(ResultMessage)
+_pack_decoder = msgspec.json.Decoder(Pack)
+
+
+def encode_body(result: FusedResult) -> bytes:
+    """JSON of a result, without envelope: what the outbox stores."""
+    return _encoder.encode(result)
+
+
+def encode_result(row: OutboxRow, *, station: str, epoch: str, backlog: bool = False) -> bytes:
+    """The payload of ``result/<stream>``: the stored bytes with the envelope spliced in front."""
+    head = f'{{"v":{VERSION},"station":"{station}","epoch":"{epoch}","seq":{row.seq},"backlog":{_bool(backlog)},'
+    return head.encode("ascii") + row.body[1:]
+
+
+def encode_pack(rows: Iterable[OutboxRow], *, station: str, epoch: str, backlog: bool = True) -> bytes:
+    """The payload of ``pack``: the stored bytes of many results, spliced together."""
+    head = f'{{"v":{VERSION},"station":"{station}","epoch":"{epoch}","backlog":{_bool(backlog)},"results":['
+    items = b",".join(b'{"seq":%d,' % row.seq + row.body[1:] for row in rows)
+    return head.encode("ascii") + items + b"]}"
+
+
+def decode_result(payload: bytes) -> ResultMessage:
+    """Read the payload of ``result/<stream>``.
+
+    Raises:
+        PayloadError: It is not such a payload, or of a newer version.
+    """
+    try:
+        return _check_version(_result_decoder.decode(payload))
+    except msgspec.MsgspecError as error:
+        raise _unreadable(error) from error
+
+
+def decode_pack(payload: bytes) -> Pack:
+    """Read the payload of ``pack``.
+
+    Raises:
+        PayloadError: It is not such a payload, or of a newer version.
+    """
+    try:
+        return _check_version(_pack_decoder.decode(payload))
+    except msgspec.MsgspecError as error:
+        raise _unreadable(error) from error
+
+
+def _bool(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _check_version(message: _Versioned) -> _Versioned:
+    if message.v != VERSION:
+        raise PayloadError(
+            f"Payload has version {message.v}, this reader knows {VERSION}. Update it.", reason="version"
+        )
+    return message
+
+
+def _unreadable(error: msgspec.MsgspecError) -> PayloadError:
+    reason = "schema" if isinstance(error, msgspec.ValidationError) else "malformed"
+    return PayloadError(f"Payload cannot be read as a fused result: {error}.", reason=reason)

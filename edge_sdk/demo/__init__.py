@@ -1,0 +1,1 @@
+"""Demo: the main job, end to end, on real recordings."""

@@ -1,0 +1,1 @@
+"""Fusion: several predictions become one calibrated answer."""

@@ -1,0 +1,52 @@
+"""What a fuser promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sdk.contract.prediction import Prediction
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fused:
+    """What several predictions say together.
+
+    Attributes:
+        probabilities: float64 ``(n_classes,)``, sums to 1; None for regression.
+        value: The estimate (regression).
+        std: Its standard deviation.
+        interval: Lower and upper end, where the fuser can state a coverage.
+        set: Indices of the classes in the conformal set; empty where the fuser states none.
+        weights: Weight of each contributor that counted, by model name; they sum to 1.
+        flags: Short words worth a person's eye.
+    """
+
+    probabilities: NDArray[np.float64] | None = None
+    value: float | None = None
+    std: float | None = None
+    interval: tuple[float, float] | None = None
+    set: tuple[int, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+
+class Fuser(Protocol):
+    """A pure function of predictions, one per contributor, their states included.
+
+    A plug-in of ``edge_sdk.fusers`` is a class with ``Options`` (a strict msgspec struct) and
+    ``__init__(self, options: Options)``. Laws, kept by the conformance suite: the order of predictions
+    does not matter; what is not FRESH changes nothing but the weights; probabilities sum to one.
+
+    Attributes:
+        name: What a result's `method` says.
+    """
+
+    name: str
+
+    def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
+        """Fuse those that are FRESH; None when there is no answer (too few of them)."""

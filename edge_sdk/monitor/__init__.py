@@ -1,0 +1,1 @@
+"""Monitor: the program at the centre."""

@@ -1,0 +1,1 @@
+"""MQTT: the bridge from the outbox to the broker, and subscribers."""

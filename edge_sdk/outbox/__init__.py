@@ -1,0 +1,1 @@
+"""Outbox: accepted results, on disk until the monitor has them."""

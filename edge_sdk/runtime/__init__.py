@@ -1,0 +1,1 @@
+"""Runtime: the pure pipeline and the async shell around it."""

@@ -1,0 +1,1 @@
+"""Sensors: whatever measures, as plug-ins of ``edge_sdk.sensors``."""

@@ -1,0 +1,1 @@
+"""Station: the program on the board with the sensors."""
