@@ -1,0 +1,245 @@
+"""A model: a bundle opened in a runtime, from window to prediction."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sdk.base import plugins
+from edge_sdk.base.errors import (
+    BackendUnavailableError,
+    InferenceError,
+    MissingExtraError,
+    TensorMismatchError,
+    UnavailableReason,
+    WrongAnswerError,
+)
+from edge_sdk.contract.bundle import Bundle, read_bundle
+from edge_sdk.contract.events import ModelInUse
+from edge_sdk.contract.manifest import Variant
+from edge_sdk.contract.prediction import ContributorState, Prediction
+from edge_sdk.contract.trust import Trust
+from edge_sdk.contract.window import Window
+from edge_sdk.inference.base import Backend, BackendRequest
+from edge_sdk.inference.guards import InputGuard, refuse_probabilities
+from edge_sdk.inference.preprocess import Preprocess
+
+GROUP = "edge_sdk.backends"
+_FORMAT_OF = {"litert": "tflite", "tflite": "tflite", "onnxruntime": "onnx"}
+
+log = logging.getLogger(__name__)
+
+
+class Model:
+    """A bundle's model, ready to predict; use it from one thread at a time.
+
+    Attributes:
+        name: The model's name: the name of its contributor.
+        bundle: What was opened.
+        backend: The runtime that it really runs on.
+        fallback: What was asked for and is not in use; empty when all is as asked.
+    """
+
+    def __init__(self, bundle: Bundle, backend: Backend, *, fallback: str = "") -> None:
+        manifest = bundle.manifest
+        self.name, self.bundle, self.backend, self.fallback = manifest.name, bundle, backend, fallback
+        self._guard = InputGuard.of(manifest)
+        self._preprocess = Preprocess.of(manifest.preprocess)
+        self._input_shape = backend.variant.inputs[0].shape
+        _check_layout(self._input_shape, (manifest.windowing.length, len(manifest.channels)))
+        self._exponent = 1.0 / manifest.temperature
+        self._classifies = manifest.task == "classification"
+        n_answers = int(np.prod(backend.variant.outputs[0].shape))
+        n_wanted = len(manifest.labels) if self._classifies else 1
+        if n_answers != n_wanted:
+            raise TensorMismatchError(
+                backend.variant.outputs[0].name, want=f"{n_wanted} values, one per label", got=f"{n_answers} values"
+            )
+
+    @classmethod
+    def open(
+        cls,
+        bundle: Bundle | Path | str,
+        *,
+        trust: Trust | None = None,
+        runtime: str | None = None,
+        precision: str | None = None,
+        threads: int = 1,
+        delegates: tuple[str, ...] = (),
+        fallback_cpu: bool = False,
+    ) -> Model:
+        """Open a bundle and prove that it answers as it did where it was made.
+
+        Args:
+            bundle: An opened bundle, or a path; a path needs `trust`.
+            trust: Whose signatures count; None = nobody's, which accepts no path.
+            runtime: ``litert``, ``tflite``, ``onnxruntime`` or a plug-in's name; None = the first that is installed.
+            precision: The variant's precision; None = the bundle's first.
+            threads: Threads for one call.
+            delegates: Delegates or execution providers, in order; empty = the CPU.
+            fallback_cpu: Run on the CPU where a delegate is missing or wrong, and say so in `fallback`.
+
+        Raises:
+            BundleError: The bundle must not be used, or has no such variant.
+            BackendUnavailableError: Runtime or delegate is not here, with the reason and the cure.
+            WrongAnswerError: It runs, and its answers are not the recorded ones.
+        """
+        if not isinstance(bundle, Bundle):
+            bundle = read_bundle(bundle, trust or Trust())
+        chosen, variant = _choose(bundle, runtime, precision)
+        try:
+            return cls._open(bundle, chosen, variant, BackendRequest(threads=threads, delegates=delegates))
+        except (BackendUnavailableError, WrongAnswerError) as error:
+            if not (fallback_cpu and delegates):
+                raise
+            fallback = f"{', '.join(delegates)}: {error}"
+            log.warning("model falls back to the cpu", extra={"model": bundle.manifest.name, "reason": str(error)})
+            return cls._open(bundle, chosen, variant, BackendRequest(threads=threads), fallback=fallback)
+
+    @classmethod
+    def _open(
+        cls, bundle: Bundle, runtime: str, variant: Variant, request: BackendRequest, *, fallback: str = ""
+    ) -> Model:
+        backend: Backend = plugins.load(GROUP, runtime)(bundle.files[variant.file], variant, request)
+        if _older(backend.version, variant.runtimes.get(runtime, "0")):
+            raise BackendUnavailableError(
+                f"{runtime} {backend.version} for {variant.file}",
+                reason=UnavailableReason.TOO_OLD,
+                cure=f"It needs {variant.runtimes[runtime]} or newer. Update the runtime, or convert for this one.",
+            )
+        model = cls(bundle, backend, fallback=fallback)
+        model.check()
+        return model
+
+    def check(self) -> float:
+        """Run the bundle's recorded inputs; give the largest difference from the recorded answers.
+
+        Raises:
+            WrongAnswerError: It is above the variant's tolerance, or not finite.
+        """
+        variant = self.backend.variant
+        if not (self.bundle.manifest.check_input and variant.check_output):
+            return 0.0
+        worst = 0.0
+        recorded = self.bundle.array(variant.check_output)
+        for given, wanted in zip(self.bundle.array(self.bundle.manifest.check_input), recorded, strict=True):
+            answer = self.backend.run([np.ascontiguousarray(given.reshape(self._input_shape))])[0]
+            difference = float(np.abs(answer.ravel() - wanted.ravel()).max())
+            if not difference <= variant.tolerance:
+                raise WrongAnswerError(
+                    f"{self.backend.runtime} {self.backend.version} answers {variant.file} wrongly: off by "
+                    f"{difference:.4g} from the recorded answer, {variant.tolerance:.4g} is right. Do not use this "
+                    "runtime or delegate for it; name another, or write `fallback: cpu`."
+                )
+            worst = max(worst, difference)
+        return worst
+
+    def predict(self, window: Window) -> Prediction:
+        """Say what the window shows; a refused window or a failed call is a prediction with that state.
+
+        Args:
+            window: Samples ``(length, n_channels)`` in the sensor's unit, on the bundle's grid.
+        """
+        if reason := self._guard.refuse(window):
+            return self._without_answer(window, ContributorState.REJECTED, reason)
+        try:
+            inputs = self._preprocess.apply(window.samples).reshape(self._input_shape)
+            outputs = self.backend.run([inputs])
+        except InferenceError as error:
+            log.warning("inference failed", extra={"model": self.name, "reason": str(error)})
+            return self._without_answer(window, ContributorState.FAILED, "inference")
+        features = outputs[1].ravel() if len(outputs) > 1 else None
+        answer = outputs[0].ravel().astype(np.float64)
+        if not self._classifies:
+            if not np.isfinite(answer[0]):
+                return self._without_answer(window, ContributorState.FAILED, "output_not_finite")
+            return self._answer(window, features, value=float(answer[0]), std=self.bundle.manifest.error_std)
+        if reason := refuse_probabilities(answer):
+            return self._without_answer(window, ContributorState.FAILED, reason)
+        return self._answer(window, features, probabilities=self._tempered(answer))
+
+    def in_use(self) -> ModelInUse:
+        """What really runs, for the station's birth message."""
+        manifest, backend = self.bundle.manifest, self.backend
+        return ModelInUse(
+            name=self.name,
+            bundle=self.bundle.digest,
+            variant=backend.variant.file,
+            runtime=f"{backend.runtime} {backend.version}",
+            delegates=backend.delegates,
+            fallback=self.fallback,
+            labels=manifest.labels,
+        )
+
+    def close(self) -> None:
+        """Let go of the runtime's memory."""
+        self.backend.close()
+
+    def _tempered(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._exponent != 1.0:
+            probabilities = np.maximum(probabilities, 1e-12) ** self._exponent
+        return np.asarray(probabilities / probabilities.sum())
+
+    def _answer(self, window: Window, features: NDArray[np.float32] | None, **values: Any) -> Prediction:
+        return Prediction(
+            self.name,
+            window.start_ns,
+            window.end_ns,
+            features=features,
+            observed_ns=window.observed_ns,
+            clock=window.clock,
+            **values,
+        )
+
+    def _without_answer(self, window: Window, state: ContributorState, reason: str) -> Prediction:
+        return Prediction(
+            self.name,
+            window.start_ns,
+            window.end_ns,
+            state=state,
+            reason=reason,
+            observed_ns=window.observed_ns,
+            clock=window.clock,
+        )
+
+
+def _choose(bundle: Bundle, runtime: str | None, precision: str | None) -> tuple[str, Variant]:
+    """The runtime and variant to open: as asked, or the first variant with an installed runtime."""
+    if runtime is not None:
+        plugins.load(GROUP, runtime)  # an unknown name or a missing library is said before anything else
+        return runtime, bundle.variant(format=_FORMAT_OF.get(runtime), precision=precision)
+    problem: Exception | None = None
+    for variant in bundle.manifest.variants:
+        if precision in {None, variant.precision}:
+            for name in (name for name, reads in _FORMAT_OF.items() if reads == variant.format):
+                try:
+                    plugins.load(GROUP, name)
+                except MissingExtraError as error:
+                    problem = problem or error
+                else:
+                    return name, variant
+    if problem:
+        raise problem
+    return "", bundle.variant(precision=precision)  # raises: there is none of that precision
+
+
+def _check_layout(input_shape: tuple[int, ...], window_shape: tuple[int, int]) -> None:
+    """A window may gain dimensions of 1 or be flattened; it is never transposed behind anybody's back."""
+    squeezed = tuple(n for n in input_shape if n != 1)
+    allowed = (tuple(n for n in window_shape if n != 1), tuple(n for n in (int(np.prod(window_shape)),) if n != 1))
+    if squeezed not in allowed:
+        raise TensorMismatchError(
+            "window", want=f"one that fits the model's input {input_shape}", got=f"(length, channels) = {window_shape}"
+        )
+
+
+def _older(version: str, lowest: str) -> bool:
+    def numbers(text: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+    return numbers(version) < numbers(lowest)
