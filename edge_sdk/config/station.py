@@ -1,0 +1,129 @@
+"""``station.yaml``: everything a station is told. Unknown keys are errors; secrets are paths to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge_sdk.base.errors import ConfigError, nearest
+from edge_sdk.base.ids import ID_PATTERN
+from edge_sdk.config.loading import read_yaml
+
+Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 64 letters, digits, '_' or '-'.")]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class BrokerConfig(_Strict, frozen=True, kw_only=True):
+    """The MQTT broker."""
+
+    url: Annotated[str, Meta(description="mqtt://HOST[:PORT] or mqtts://HOST[:PORT].")] = "mqtt://127.0.0.1:1883"
+    ca_file: Annotated[str | None, Meta(description="Certificates to believe; default: the system's.")] = None
+    certificate_file: Annotated[str | None, Meta(description="Our certificate, for mutual TLS.")] = None
+    key_file: Annotated[str | None, Meta(description="Its private key.")] = None
+    username: str | None = None
+    password_file: Annotated[str | None, Meta(description="File with the password, one line.")] = None
+    delivery: Annotated[
+        Literal["monitor", "broker"],
+        Meta(description="Who says that a result is safe: the monitor's receipt, or (weaker) the broker's PUBACK."),
+    ] = "monitor"
+
+
+class TrustConfig(_Strict, frozen=True, kw_only=True):
+    """Whose bundles are accepted."""
+
+    keys: Annotated[tuple[str, ...], Meta(description="Public key files (.pub) whose signatures count.")] = ()
+    allow_unsigned: Annotated[bool, Meta(description="Accept any bundle whose digests are right.")] = False
+
+
+class SensorConfig(_Strict, frozen=True, kw_only=True):
+    """One sensor: a plug-in and its options."""
+
+    kind: Annotated[str, Meta(description="A plug-in of edge_sdk.sensors: replay, simulated …")]
+    options: Annotated[dict[str, Any], Meta(description="What that plug-in takes.")] = {}
+
+
+class ModelConfig(_Strict, frozen=True, kw_only=True):
+    """One model: a bundle, and the sensor that it reads."""
+
+    bundle: Annotated[str, Meta(description="Path of the .edge file.")]
+    sensor: Annotated[Id | None, Meta(description="Name of the sensor; default: the one the bundle names.")] = None
+    runtime: Annotated[str | None, Meta(description="litert, tflite, onnxruntime; default: the first there is.")] = None
+    precision: Annotated[str | None, Meta(description="Which variant; default: the bundle's first.")] = None
+    threads: Annotated[int, Meta(ge=1, description="Threads for one call.")] = 1
+    delegates: Annotated[tuple[str, ...], Meta(description="Delegates or execution providers, in order.")] = ()
+    fallback: Annotated[Literal["cpu"] | None, Meta(description="'cpu' = run there if a delegate is missing.")] = None
+
+
+class FusionConfig(_Strict, frozen=True, kw_only=True):
+    """How the predictions of a stream become one."""
+
+    method: Annotated[str, Meta(description="A plug-in of edge_sdk.fusers.")] = "log_opinion_pool"
+    options: Annotated[dict[str, Any], Meta(description="What that plug-in takes: weights, floor …")] = {}
+
+
+class StreamConfig(_Strict, frozen=True, kw_only=True):
+    """One stream of fused results."""
+
+    models: Annotated[tuple[ModelConfig, ...], Meta(min_length=1)]
+    fusion: FusionConfig = FusionConfig()
+    align: Annotated[Literal["on_all", "on_any"], Meta(description="When windows of several models make a result.")] = (
+        "on_all"
+    )
+    lateness_s: Annotated[NotNegative, Meta(description="How long to wait for late samples and absent sensors.")] = 2.0
+    max_age_s: Annotated[NotNegative, Meta(description="How long an old prediction still counts as stale.")] = 30.0
+
+
+class OutboxConfig(_Strict, frozen=True, kw_only=True):
+    """The outbox: accepted results, on disk until the monitor has them."""
+
+    quota_mb: Annotated[Positive, Meta(description="Largest size of the file, 10⁶ bytes.")] = 256.0
+    on_full: Annotated[Literal["drop_oldest", "refuse"], Meta(description="What gives way under a full quota.")] = (
+        "drop_oldest"
+    )
+
+
+class LocationConfig(_Strict, frozen=True, kw_only=True):
+    """Where the station stands."""
+
+    latitude: Annotated[float, Meta(ge=-90, le=90, description="Degrees north.")]
+    longitude: Annotated[float, Meta(ge=-180, le=180, description="Degrees east.")]
+
+
+class StationConfig(_Strict, frozen=True, kw_only=True):
+    """The whole file. Relative paths in it are relative to the file."""
+
+    site: Id
+    station: Id
+    state_directory: Annotated[str, Meta(description="Where the outbox lives.")] = "state"
+    broker: BrokerConfig = BrokerConfig()
+    trust: TrustConfig = TrustConfig()
+    location: LocationConfig | None = None
+    sensors: Annotated[dict[Id, SensorConfig], Meta(min_length=1)]
+    streams: Annotated[dict[Id, StreamConfig], Meta(min_length=1)]
+    outbox: OutboxConfig = OutboxConfig()
+    health_every_s: Annotated[Positive, Meta(description="Seconds between health messages.")] = 10.0
+
+
+def read_station(path: Path) -> StationConfig:
+    """Read ``station.yaml``; check what one field alone cannot show.
+
+    Raises:
+        ConfigError: With file, line, field and remedy.
+    """
+    config = read_yaml(path, StationConfig)
+    for stream, settings in config.streams.items():
+        for index, model in enumerate(settings.models):
+            if model.sensor is not None and model.sensor not in config.sensors:
+                raise ConfigError(
+                    f"{path}: streams.{stream}.models[{index}].sensor: no sensor {model.sensor!r} in this file. "
+                    f"{nearest(model.sensor, config.sensors)}"
+                )
+    return config
