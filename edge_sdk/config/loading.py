@@ -49,17 +49,30 @@ def parse_yaml(text: str, kind: type[_T], *, source: str) -> _T:
         raise ConfigError(
             f"{source}:{repeated.start_mark.line + 1}: {repeated.value!r} stands twice. Keep one of them."
         )
-    return convert({} if data is None else data, kind, source=source, root=root)
+    return convert({} if data is None else data, kind, source=source, directory=Path(source).parent, root=root)
 
 
-def convert(data: object, kind: type[_T], *, source: str, root: yaml.Node | None = None) -> _T:
-    """Turn parsed data into `kind`, with the same errors; `root` gives the lines.
+def convert(data: object, kind: type[_T], *, source: str, directory: Path, root: yaml.Node | None = None) -> _T:
+    """Turn parsed data into `kind`, with the same errors.
+
+    Args:
+        data: What was parsed.
+        kind: A msgspec struct; its fields of type `Path` are taken relative to `directory`.
+        source: Named in errors.
+        directory: Where relative paths begin.
+        root: The YAML node of `data`: gives the lines.
 
     Raises:
         ConfigError: As `read_yaml`.
     """
+
+    def decode(field: type, value: object) -> object:
+        if field is Path and isinstance(value, str) and value:
+            return directory / value
+        raise ValueError(f"Expected a path, got {value!r}")
+
     try:
-        return msgspec.convert(data, kind, str_keys=True)
+        return msgspec.convert(data, kind, str_keys=True, dec_hook=decode)
     except msgspec.ValidationError as error:
         matched = _AT.match(str(error))
         what, path = (matched["what"], matched["path"] or "$") if matched else (str(error), "$")

@@ -25,11 +25,11 @@ class BrokerConfig(_Strict, frozen=True, kw_only=True):
     """The MQTT broker."""
 
     url: Annotated[str, Meta(description="mqtt://HOST[:PORT] or mqtts://HOST[:PORT].")] = "mqtt://127.0.0.1:1883"
-    ca_file: Annotated[str | None, Meta(description="Certificates to believe; default: the system's.")] = None
-    certificate_file: Annotated[str | None, Meta(description="Our certificate, for mutual TLS.")] = None
-    key_file: Annotated[str | None, Meta(description="Its private key.")] = None
+    ca_file: Annotated[Path | None, Meta(description="Certificates to believe; default: the system's.")] = None
+    certificate_file: Annotated[Path | None, Meta(description="Our certificate, for mutual TLS.")] = None
+    key_file: Annotated[Path | None, Meta(description="Its private key.")] = None
     username: str | None = None
-    password_file: Annotated[str | None, Meta(description="File with the password, one line.")] = None
+    password_file: Annotated[Path | None, Meta(description="File with the password, one line.")] = None
     delivery: Annotated[
         Literal["monitor", "broker"],
         Meta(description="Who says that a result is safe: the monitor's receipt, or (weaker) the broker's PUBACK."),
@@ -39,7 +39,7 @@ class BrokerConfig(_Strict, frozen=True, kw_only=True):
 class TrustConfig(_Strict, frozen=True, kw_only=True):
     """Whose bundles are accepted."""
 
-    keys: Annotated[tuple[str, ...], Meta(description="Public key files (.pub) whose signatures count.")] = ()
+    keys: Annotated[tuple[Path, ...], Meta(description="Public key files (.pub) whose signatures count.")] = ()
     allow_unsigned: Annotated[bool, Meta(description="Accept any bundle whose digests are right.")] = False
 
 
@@ -53,7 +53,7 @@ class SensorConfig(_Strict, frozen=True, kw_only=True):
 class ModelConfig(_Strict, frozen=True, kw_only=True):
     """One model: a bundle, and the sensor that it reads."""
 
-    bundle: Annotated[str, Meta(description="Path of the .edge file.")]
+    bundle: Annotated[Path, Meta(description="Path of the .edge file.")]
     sensor: Annotated[Id | None, Meta(description="Name of the sensor; default: the one the bundle names.")] = None
     runtime: Annotated[str | None, Meta(description="litert, tflite, onnxruntime; default: the first there is.")] = None
     precision: Annotated[str | None, Meta(description="Which variant; default: the bundle's first.")] = None
@@ -102,7 +102,7 @@ class StationConfig(_Strict, frozen=True, kw_only=True):
 
     site: Id
     station: Id
-    state_directory: Annotated[str, Meta(description="Where the outbox lives.")] = "state"
+    state_directory: Annotated[Path, Meta(description="Where the outbox lives.")]
     broker: BrokerConfig = BrokerConfig()
     trust: TrustConfig = TrustConfig()
     location: LocationConfig | None = None

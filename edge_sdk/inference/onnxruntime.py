@@ -140,3 +140,8 @@ def _match(found: Sequence[TensorSpec], wanted: Sequence[TensorSpec]) -> None:
         if (there.shape, there.dtype) != (spec.shape, spec.dtype):
             want, got = f"{spec.dtype}{spec.shape}", f"{there.dtype}{there.shape}"
             raise TensorMismatchError(spec.name, want=want, got=got)
+
+
+def available_providers() -> list[str]:
+    """Execution providers that this build of ONNX Runtime has; whether their hardware is here shows when opening."""
+    return list(api.get_available_providers())

@@ -28,7 +28,7 @@ class Replay:
     class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What to play and how."""
 
-        file: Annotated[str, Meta(description="Path of the .npz file.")]
+        file: Annotated[Path, Meta(description="Path of the .npz file.")]
         samples: Annotated[str, Meta(description="Name of the array (n, n_channels) in it.")] = "samples"
         rate_hz: Annotated[float, Meta(gt=0, description="Samples a second in the recording.")]
         speed: Annotated[float, Meta(gt=0, description="How many times faster than it was recorded.")] = 1.0
@@ -40,7 +40,7 @@ class Replay:
 
     def __init__(self, name: str, options: Options, *, clock: Clock) -> None:
         self.name, self._options, self._clock = name, options, clock
-        self._times_s, self._samples = _read(Path(options.file), options.samples)
+        self._times_s, self._samples = _read(options.file, options.samples)
         self.channels = tuple(str(index) for index in range(self._samples.shape[1]))
 
     async def run(self, emit: Emit) -> None:

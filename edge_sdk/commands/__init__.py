@@ -1,0 +1,1 @@
+"""Commands that belong to no program: bundles, keys, this machine."""
