@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
+_WIDTH_IN_A_FILE = 160
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -42,11 +43,16 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         drawn.add_column(column, justify="right" if numeric else "left")
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))
-    Console().print(drawn)
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_IN_A_FILE
+    console.print(drawn)
 
 
 def _cell(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    from rich.markup import escape
+
+    return f"{value:.3f}" if isinstance(value, float) else escape(str(value))
 
 
 def progress(title: str, total: int | None = None) -> Progress:

@@ -100,6 +100,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         t: When it was taken, UTC.
         outbox_rows: Results that wait for a receipt.
         outbox_bytes: Size of the outbox file.
+        epoch: Epoch of the outbox that `oldest` counts in; empty = not said, and `oldest` is not believed.
         oldest: Lowest sequence number still held or ever to be given.
         counters: Everything counted since the start, by dotted name: ``results.accepted``, ``windows.rejected``.
         sensors: State of each sensor: ``running``, ``lost``, ``ended``.
@@ -113,6 +114,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     t: datetime
     outbox_rows: int = 0
     outbox_bytes: int = 0
+    epoch: str = ""
     oldest: int = 1
     counters: dict[str, int] = {}
     sensors: dict[str, str] = {}
@@ -128,6 +130,7 @@ class StationEvent(msgspec.Struct, frozen=True, kw_only=True):
         v: Version of this format.
         station: The station's id.
         t: When, UTC.
+        severity: How much it matters; also the last segment of its topic.
         name: What, as a dotted name: ``sensor.lost``, ``outbox.dropped``.
         message: The same for a person.
         detail: Whatever helps.
@@ -136,6 +139,7 @@ class StationEvent(msgspec.Struct, frozen=True, kw_only=True):
     v: int = 1
     station: str
     t: datetime
+    severity: Severity = Severity.INFO
     name: str
     message: str
     detail: dict[str, Any] = {}
@@ -157,6 +161,6 @@ def decode_event(payload: bytes, kind: type[_EventT]) -> _EventT:
     """
     try:
         return msgspec.json.decode(payload, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reason = "schema" if isinstance(error, msgspec.ValidationError) else "malformed"
         raise PayloadError(f"Payload cannot be read as {kind.__name__}: {error}.", reason=reason) from error
