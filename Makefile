@@ -1,0 +1,67 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both begin with `make setup` and are quick the second time.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+APT := apt-get -o DPkg::Lock::Timeout=300
+
+.PHONY: help setup demo test lint types floors pytest test-slow faults bench lock clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | column -t -s '|'
+
+setup: $(STAMP) ## Make .venv and install the pinned dependencies
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1); wanted is Python 3.11 or newer. Run: sudo apt-get install python3, or make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory debian-packages PACKAGES=python3-venv MUST=1
+	$(PYTHON) -m venv .venv
+	@awk '/^uv==/ {keep = 1} keep && /^[a-z]/ && !/^uv==/ {exit} keep' requirements.lock > .venv/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+.PHONY: debian-packages
+debian-packages: # PACKAGES="a b" [MUST=1]: install them when root on Debian, name them otherwise
+	@missing=; for p in $(PACKAGES); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing$$missing"; $(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else \
+	  echo "missing:$$missing. Run: sudo apt-get install$$missing"; [ -z "$(MUST)" ]; \
+	fi
+
+demo: setup ## The main job, end to end, on real recordings
+	$(BIN)/edge-sdk demo
+
+test: setup ## Lint, types, floors and the whole test suite: what decides whether a change lands
+	@$(MAKE) --no-print-directory debian-packages PACKAGES="mosquitto chromium"
+	@$(MAKE) --no-print-directory lint types floors pytest
+
+lint: setup ## ruff
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup ## mypy, strict, on code and tests
+	$(BIN)/mypy
+
+floors: setup ## import-linter: a floor imports only lower floors
+	$(BIN)/lint-imports --no-logo
+
+pytest: setup
+	$(BIN)/pytest -m "not slow"
+
+test-slow: setup ## What takes minutes
+	$(BIN)/pytest -m slow
+
+faults: setup ## The long form of the delivery faults
+	$(BIN)/pytest -m slow tests/faults
+
+bench: setup ## Side-by-side benchmarks into benchmarks/results.json; ONLY=name runs one
+	$(BIN)/python -m benchmarks $(ONLY)
+
+lock: ## Pin every dependency anew, versions and hashes
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra dev --output-file requirements.lock
+
+clean: ## Remove what was made here
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks: ours beside a baseline, interleaved, medians, as ratios."""
