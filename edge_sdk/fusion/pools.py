@@ -1,0 +1,222 @@
+"""Opinion pools: the log-opinion pool and the weighted mean, for classes and for estimates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sdk.base.errors import ConfigError, TensorMismatchError
+from edge_sdk.contract.prediction import ContributorState, Prediction
+from edge_sdk.fusion.base import Fused
+
+_FRESH = ContributorState.FRESH
+_MAX_CACHED = 256
+
+
+def log_opinion_pool(
+    probabilities: NDArray[np.float64], weights: NDArray[np.float64], *, floor: float = 1e-4
+) -> NDArray[np.float64]:
+    """Fuse ``(n_models, n_classes)`` into ``(n_classes,)``: the normalised weighted product (Genest & Zidek 1986).
+
+    Args:
+        probabilities: One row per model.
+        weights: float64 ``(n_models,)``. A sum of 1 is the geometric mean; n_models ones are Bayes' product.
+        floor: Probabilities below it are lifted to it, so that one confident zero cannot veto.
+    """
+    log_p = np.maximum(probabilities, floor)
+    np.log(log_p, out=log_p)
+    pooled: NDArray[np.float64] = weights @ log_p
+    pooled -= pooled.max()
+    np.exp(pooled, out=pooled)
+    pooled /= pooled.sum()
+    return pooled
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """How much each of some contributors counts.
+
+    Attributes:
+        array: float64 ``(n,)``, sums to 1.
+        by_name: The same by model name.
+    """
+
+    array: NDArray[np.float64]
+    by_name: Mapping[str, float]
+
+
+class Shares:
+    """Weights by name, renormalised over whoever is there; each set of names is worked out once.
+
+    Args:
+        weights: By model name; who is not named weighs 1.
+
+    Raises:
+        ConfigError: A weight is negative or not finite.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        for name, weight in weights.items():
+            if not 0 <= weight < math.inf:
+                raise ConfigError(f"Weight of {name!r} is {weight}; wanted is a finite number, 0 or more.")
+        self._weights = dict(weights)
+        self._known: dict[tuple[str, ...], Share | None] = {}
+
+    def of(self, names: tuple[str, ...]) -> Share | None:
+        """The shares of these contributors; None when they weigh nothing."""
+        try:
+            return self._known[names]
+        except KeyError:
+            if len(self._known) >= _MAX_CACHED:
+                self._known.clear()
+        raw = np.array([self._weights.get(name, 1.0) for name in names], dtype=np.float64)
+        total = raw.sum()
+        share = Share(raw / total, dict(zip(names, (raw / total).tolist(), strict=True))) if total > 0 else None
+        self._known[names] = share
+        return share
+
+
+class LogOpinionPool:
+    """Normalised weighted product: sharper than a mean; agrees with Bayes' rule where contributors are independent.
+
+    Estimates are pooled as Gaussians, which is inverse-variance weighting; where a contributor states no deviation,
+    the weights alone count.
+    """
+
+    name = "log_opinion_pool"
+
+    class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """Options of the pool.
+
+        Attributes:
+            weights: By model name; who is not named weighs 1.
+            min_contributors: With fewer than this there is no answer.
+            floor: Probabilities below it are lifted to it.
+            temper: How much the contributors say the same thing, 0 to 1: the product is raised to the power
+                n^(1 - temper) over its geometric mean. 1 = the geometric mean, never over-confident;
+                0 = the full product, right only if they err independently.
+        """
+
+        weights: dict[str, float] = {}
+        min_contributors: int = 1
+        floor: float = 1e-4
+        temper: float = 1.0
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or self.Options()
+        if not 0 < self.options.floor < 0.5 or not 0 <= self.options.temper <= 1:
+            raise ConfigError(
+                f"{self.name} has floor {self.options.floor} and temper {self.options.temper}; "
+                "wanted are 0 < floor < 0.5 and 0 <= temper <= 1."
+            )
+        self._shares = Shares(self.options.weights)
+
+    def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
+        """Fuse the FRESH ones; None with fewer than `min_contributors`."""
+        counted = fresh(predictions, self.options.min_contributors)
+        share = self._shares.of(tuple([one.model for one in counted])) if counted else None
+        if share is None:
+            return None
+        power = len(counted) ** (1.0 - self.options.temper)
+        if counted[0].probabilities is None:
+            return self._estimate(counted, share, power)
+        matrix = stacked(counted)
+        return Fused(
+            probabilities=log_opinion_pool(matrix, share.array * power, floor=self.options.floor),
+            weights=share.by_name,
+        )
+
+    def _estimate(self, counted: Sequence[Prediction], share: Share, power: float) -> Fused:
+        values, stds = estimates(counted)
+        if stds is None:
+            return Fused(value=float(share.array @ values), weights=share.by_name)
+        precisions = share.array / stds**2
+        total = float(precisions.sum())
+        return Fused(
+            value=float(precisions @ values / total),
+            std=1.0 / math.sqrt(power * total),
+            weights=dict(zip(share.by_name, (precisions / total).tolist(), strict=True)),
+        )
+
+
+class WeightedMean:
+    """Linear opinion pool: a mixture; robust against one confident fool, and under-confident by nature.
+
+    The deviation of a pooled estimate is the mixture's: it grows where contributors disagree.
+    """
+
+    name = "weighted_mean"
+
+    class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """Options of the mean.
+
+        Attributes:
+            weights: By model name; who is not named weighs 1.
+            min_contributors: With fewer than this there is no answer.
+        """
+
+        weights: dict[str, float] = {}
+        min_contributors: int = 1
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or self.Options()
+        self._shares = Shares(self.options.weights)
+
+    def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
+        """Fuse the FRESH ones; None with fewer than `min_contributors`."""
+        counted = fresh(predictions, self.options.min_contributors)
+        share = self._shares.of(tuple([one.model for one in counted])) if counted else None
+        if share is None:
+            return None
+        if counted[0].probabilities is None:
+            values, stds = estimates(counted)
+            mean = float(share.array @ values)
+            if stds is None:
+                return Fused(value=mean, weights=share.by_name)
+            variance = float(share.array @ (stds**2 + (values - mean) ** 2))
+            return Fused(value=mean, std=math.sqrt(variance), weights=share.by_name)
+        pooled = share.array @ stacked(counted)
+        return Fused(probabilities=pooled / pooled.sum(), weights=share.by_name)
+
+
+def fresh(predictions: Sequence[Prediction], minimum: int = 1) -> list[Prediction]:
+    """Those that count: FRESH and with an answer; none at all where they are fewer than `minimum`."""
+    counted = [
+        one for one in predictions if one.state is _FRESH and (one.probabilities is not None or one.value is not None)
+    ]
+    return counted if len(counted) >= minimum else []
+
+
+def stacked(predictions: Sequence[Prediction]) -> NDArray[np.float64]:
+    """Their probabilities, float64 ``(n_models, n_classes)``.
+
+    Raises:
+        TensorMismatchError: They do not have the same classes.
+    """
+    try:
+        matrix = np.array([one.probabilities for one in predictions], dtype=np.float64)
+    except (TypeError, ValueError):
+        matrix = np.empty(0)
+    if matrix.ndim != 2:
+        given = {one.model: None if one.probabilities is None else len(one.probabilities) for one in predictions}
+        raise TensorMismatchError("probabilities", want="of one length for all contributors", got=str(given))
+    return matrix
+
+
+def estimates(predictions: Sequence[Prediction]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Their values, float64 ``(n_models,)``, and deviations; None for these where one states none.
+
+    Raises:
+        TensorMismatchError: Some give classes and some give estimates.
+    """
+    if any(one.value is None for one in predictions):
+        raise TensorMismatchError("value", want="a number from all contributors", got="classes from some")
+    values = np.array([one.value for one in predictions], dtype=np.float64)
+    if any(one.std is None or not one.std > 0 for one in predictions):
+        return values, None
+    return values, np.array([one.std for one in predictions], dtype=np.float64)
