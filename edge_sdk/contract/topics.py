@@ -84,3 +84,16 @@ def subscription(kind: Kind, *, site: str = "+", station: str = "+") -> str:
     """The filter for one kind of message of every site and station, or of those named."""
     tail = "/#" if kind in {Kind.RESULT, Kind.EVENT, Kind.CMD, Kind.ACK} else ""
     return f"{ROOT}/{site}/{station}/{kind.value}{tail}"
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether a subscription filter covers a topic: ``+`` is one segment, a last ``#`` is all the rest."""
+    wanted, given = pattern.split("/"), topic.split("/")
+    if topic.startswith("$") != pattern.startswith("$"):
+        return False
+    for index, part in enumerate(wanted):
+        if part == "#":
+            return True
+        if index >= len(given) or part not in {"+", given[index]}:
+            return False
+    return len(wanted) == len(given)

@@ -99,7 +99,12 @@ class Transport(Protocol):
     """One MQTT 5 connection, opened and closed by ``async with``; never reconnects by itself.
 
     Everything raises TransportError once the connection is gone.
+
+    Attributes:
+        packet_limit_bytes: Largest packet that the broker said it takes; None = it did not say.
     """
+
+    packet_limit_bytes: int | None
 
     async def __aenter__(self) -> Self:
         """Connect and wait for CONNACK. Raises TransportError, with the stage that failed."""
@@ -107,10 +112,10 @@ class Transport(Protocol):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Say DISCONNECT, so that the will is not sent, unless an error is passing."""
+        """Say DISCONNECT, so that the will is not sent, unless an error is passing; cancellation is none."""
 
     async def subscribe(self, *filters: str) -> None:
-        """Subscribe at QoS 1 and wait for SUBACK."""
+        """Subscribe at QoS 1 and wait for SUBACK. A filter that the broker refuses is a TransportError."""
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish all and wait until the broker has acknowledged each (QoS 1); several calls may be under way."""
