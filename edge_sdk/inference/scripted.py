@@ -17,11 +17,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The "model file" of a scripted bundle, as JSON.
 
     Attributes:
-        answers: Flat outputs, given in turn, call by call.
+        answers: Flat outputs, given in turn, call by call; null is NaN.
         fail_at: Numbers of the calls, from 0, that raise InferenceError.
     """
 
-    answers: tuple[tuple[float, ...], ...]
+    answers: tuple[tuple[float | None, ...], ...]
     fail_at: tuple[int, ...] = ()
 
 
