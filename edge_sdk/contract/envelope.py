@@ -109,7 +109,7 @@ def decode_result(payload: bytes) -> ResultMessage:
     """
     try:
         return _check_version(_result_decoder.decode(payload))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
 
 
@@ -121,7 +121,7 @@ def decode_pack(payload: bytes) -> Pack:
     """
     try:
         return _check_version(_pack_decoder.decode(payload))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
 
 
@@ -137,6 +137,6 @@ def _check_version(message: _Versioned) -> _Versioned:
     return message
 
 
-def _unreadable(error: msgspec.MsgspecError) -> PayloadError:
+def _unreadable(error: Exception) -> PayloadError:
     reason = "schema" if isinstance(error, msgspec.ValidationError) else "malformed"
     return PayloadError(f"Payload cannot be read as a fused result: {error}.", reason=reason)

@@ -42,7 +42,7 @@ def decode_receipt(payload: bytes) -> Receipt:
     """
     try:
         receipt = msgspec.json.decode(payload, type=Receipt)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PayloadError(f"Payload cannot be read as a receipt: {error}.", reason="malformed") from error
     last = 0
     for low, high in receipt.stored:
@@ -78,6 +78,11 @@ class Ranges:
             low = min(low, self._ranges[first][0])
             high = max(high, self._ranges[last - 1][1])
         self._ranges[first:last] = [[low, high]]
+
+    @property
+    def top(self) -> int:
+        """The highest number in it; 0 when empty."""
+        return self._ranges[-1][1] if self._ranges else 0
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:

@@ -1,0 +1,96 @@
+"""The monitor's configuration: a strict YAML file; every field has a default that serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edge_sdk.base.errors import ConfigError
+
+
+class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the broker is and who we are there.
+
+    Attributes:
+        url: ``mqtt://HOST[:PORT]``, or ``mqtts://…`` for TLS.
+        username: None = anonymous.
+        password_file: File that holds the password, one line.
+        ca_file: Whom to believe; None = the system's store.
+        certificate_file: Our certificate, for mutual TLS.
+        key_file: Its private key.
+        client_id: Our name at the broker: under it the broker keeps what comes while we are away.
+        session_expiry_s: How long the broker keeps it.
+    """
+
+    url: str = "mqtt://127.0.0.1:1883"
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    client_id: str = "edge-monitor"
+    session_expiry_s: int = 86_400
+
+
+class IngestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How messages are taken in.
+
+    Attributes:
+        max_payload_bytes: Longer messages go to the quarantine unread.
+        receipt_interval_s: Receipts of one station are at least this far apart.
+        receipts_per_s: Bound on the receipts of all stations together.
+    """
+
+    max_payload_bytes: int = 1 << 20
+    receipt_interval_s: float = 0.05
+    receipts_per_s: int = 2000
+
+    def __post_init__(self) -> None:
+        if not (self.max_payload_bytes >= 1024 and self.receipt_interval_s > 0 and self.receipts_per_s >= 1):
+            raise ValueError(
+                "Wanted are max_payload_bytes of at least 1024, and receipt_interval_s and receipts_per_s above 0"
+            )
+
+
+class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The web page.
+
+    Attributes:
+        enabled: False = ingest alone.
+        listen: ``HOST:PORT``; port 0 takes a free one.
+        silent_after_s: A station that should be online and said nothing for so long is shown as silent.
+    """
+
+    enabled: bool = True
+    listen: str = "127.0.0.1:8080"
+    silent_after_s: float = 90.0
+
+
+class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``monitor.yaml``.
+
+    Attributes:
+        store: The SQLite file; relative to this file.
+        broker: Where results come from.
+        ingest: How they are taken in.
+        web: The web page.
+    """
+
+    store: Path = Path("monitor.db")
+    broker: BrokerConfig = BrokerConfig()
+    ingest: IngestConfig = IngestConfig()
+    web: WebConfig = WebConfig()
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read ``HOST:PORT``; IPv6 in brackets.
+
+    Raises:
+        ConfigError: It is no such thing.
+    """
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdigit() or int(port) > 65_535:
+        raise ConfigError(f"listen is {text!r}; wanted is HOST:PORT, like 127.0.0.1:8080.")
+    return host, int(port)

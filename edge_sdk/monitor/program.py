@@ -1,0 +1,122 @@
+"""The monitor as a program: names turned into objects, ingest, receipts and page as named tasks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from edge_sdk.base import plugins
+from edge_sdk.base.clock import SystemClock
+from edge_sdk.monitor.config import BrokerConfig, MonitorConfig, parse_listen
+from edge_sdk.monitor.ingest import Ingest
+from edge_sdk.monitor.store.reader import StoreReader
+from edge_sdk.monitor.store.sqlite import SqliteStore
+from edge_sdk.mqtt.transport import BrokerAddress, Tls, Transport
+
+log = logging.getLogger(__name__)
+_GRACE_S = 8.0
+
+
+async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None) -> None:
+    """Run until SIGTERM or SIGINT; then commit what is in hand, answer what is under way, and close.
+
+    Args:
+        config: What to run.
+        ready_file: Gets JSON ``{"url", "pid", "store"}`` once the page can be opened and ingest has begun;
+            `url` is null without a page.
+
+    Raises:
+        StoreError: The store cannot be opened.
+        ConfigError: The page's address cannot be had.
+        MissingExtraError: The web framework is not installed.
+    """
+    clock = SystemClock()
+    store = SqliteStore(config.store)
+    try:
+        ingest = Ingest(
+            store,
+            connector(config.broker),
+            clock,
+            max_payload_bytes=config.ingest.max_payload_bytes,
+            receipt_interval_s=config.ingest.receipt_interval_s,
+            receipts_per_s=config.ingest.receipts_per_s,
+        )
+        with StoreReader(config.store, silent_after_s=config.web.silent_after_s) as reader:
+            await _run(config, ingest, reader, ready_file)
+    finally:
+        store.close()
+
+
+async def _run(config: MonitorConfig, ingest: Ingest, reader: StoreReader, ready_file: Path | None) -> None:
+    server = None
+    if config.web.enabled:
+        try:
+            from edge_sdk.monitor.web.fastapi import make_app
+            from edge_sdk.monitor.web.uvicorn import WebServer
+        except ModuleNotFoundError as error:
+            raise plugins.missing_extra("The monitor's page", error) from error
+        host, port = parse_listen(config.web.listen)
+        app = make_app(reader, clock=ingest.clock, state=ingest.state, is_stopping=lambda: bool(stopping))
+        server = WebServer(app, host, port)
+    stopping: list[bool] = []
+    url = server.url if server else None
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with anyio.create_task_group() as group:
+            done = anyio.Event()
+            left = 2 if server else 1
+
+            async def owned(work: Callable[[], object]) -> None:
+                nonlocal left
+                await work()  # type: ignore[misc]
+                left -= 1
+                if not left:
+                    done.set()
+
+            group.start_soon(owned, ingest.run, name=ingest.name)
+            if server:
+                group.start_soon(owned, server.run, name=server.name)
+            if ready_file is not None:
+                _write_ready(ready_file, url, config.store)
+            log.info("monitor is ready", extra={"url": url, "store": str(config.store)})
+            async for number in signals:
+                log.info("monitor stops", extra={"signal": number.name})
+                break
+            stopping.append(True)
+            ingest.stop()
+            if server:
+                server.stop()
+            with anyio.move_on_after(_GRACE_S):
+                await done.wait()
+            group.cancel_scope.cancel()
+
+
+def connector(broker: BrokerConfig) -> Callable[[], Transport]:
+    """What makes the monitor's connection: a persistent session, so that the broker keeps what comes meanwhile."""
+    tls = Tls(ca_file=broker.ca_file, certificate_file=broker.certificate_file, key_file=broker.key_file)
+    address = BrokerAddress.parse(broker.url, tls=tls, username=broker.username, password_file=broker.password_file)
+
+    def connect() -> Transport:
+        from edge_sdk.mqtt.paho import PahoTransport
+
+        return PahoTransport(
+            address,
+            client_id=broker.client_id,
+            clean_start=False,
+            session_expiry_s=broker.session_expiry_s,
+            receive_window=20_000,
+        )
+
+    return connect
+
+
+def _write_ready(path: Path, url: str | None, store: Path) -> None:
+    """Written aside and renamed: who sees the file sees all of it."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(msgspec.json.encode({"url": url, "pid": os.getpid(), "store": str(store)}))
+    aside.replace(path)

@@ -1,0 +1,1 @@
+"""The monitor's store: every result once, and what is known of every station."""

@@ -1,0 +1,109 @@
+"""The schema of the SQLite store, as the steps that lead from each version to the next."""
+
+from __future__ import annotations
+
+# Step n leads from version n to n + 1; a released step is never changed.
+STEPS: tuple[str, ...] = (
+    """
+    CREATE TABLE stations (
+        id            INTEGER PRIMARY KEY,
+        site          TEXT NOT NULL,
+        station       TEXT NOT NULL,
+        rev           INTEGER NOT NULL DEFAULT 0,   -- number of the commit that last changed the row
+        last_seen_ns  INTEGER NOT NULL,
+        epoch         TEXT NOT NULL DEFAULT '',     -- of the outbox that it uses now
+        state         TEXT NOT NULL DEFAULT 'unknown',
+        state_ns      INTEGER NOT NULL DEFAULT 0,
+        version       TEXT NOT NULL DEFAULT '',
+        board         TEXT NOT NULL DEFAULT '',
+        backends      TEXT NOT NULL DEFAULT '',     -- really in use, said by birth
+        fallback      TEXT NOT NULL DEFAULT '',
+        latitude      REAL,
+        longitude     REAL,
+        backlog       INTEGER,                      -- results that wait in its outbox, said by health
+        temperature_c REAL,
+        birth         BLOB,
+        health        BLOB,
+        UNIQUE (site, station)
+    ) STRICT;
+
+    CREATE TABLE sources (
+        id       INTEGER PRIMARY KEY,
+        station  INTEGER NOT NULL REFERENCES stations (id),
+        epoch    TEXT NOT NULL,
+        stored   INTEGER NOT NULL DEFAULT 0,        -- results ever stored
+        ranges   BLOB NOT NULL DEFAULT x'5b5d',     -- what its receipt says, JSON
+        UNIQUE (station, epoch)
+    ) STRICT;
+
+    CREATE TABLE results (
+        source      INTEGER NOT NULL REFERENCES sources (id),
+        seq         INTEGER NOT NULL,
+        t_ns        INTEGER NOT NULL,
+        stored_ns   INTEGER NOT NULL,
+        observed_ns INTEGER NOT NULL,
+        stream      TEXT NOT NULL,
+        label       TEXT,
+        confidence  REAL,
+        value       REAL,
+        degraded    INTEGER NOT NULL,
+        backlog     INTEGER NOT NULL,
+        body        BLOB NOT NULL,
+        PRIMARY KEY (source, seq)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Covers the charts: they never touch the bodies.
+    CREATE INDEX results_in_time ON results (source, stream, t_ns, label, confidence, value);
+
+    CREATE TABLE latest (
+        station     INTEGER NOT NULL REFERENCES stations (id),
+        stream      TEXT NOT NULL,
+        source      INTEGER NOT NULL,
+        seq         INTEGER NOT NULL,
+        t_ns        INTEGER NOT NULL,
+        label       TEXT,
+        confidence  REAL,
+        value       REAL,
+        unit        TEXT,
+        degraded    INTEGER NOT NULL,
+        PRIMARY KEY (station, stream)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE health (
+        station       INTEGER NOT NULL REFERENCES stations (id),
+        t_ns          INTEGER NOT NULL,
+        backlog       INTEGER NOT NULL,
+        outbox_bytes  INTEGER NOT NULL,
+        temperature_c REAL,
+        rss_bytes     INTEGER,
+        PRIMARY KEY (station, t_ns)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE events (
+        id        INTEGER PRIMARY KEY,
+        station   INTEGER NOT NULL REFERENCES stations (id),
+        severity  TEXT NOT NULL,
+        t_ns      INTEGER NOT NULL,
+        stored_ns INTEGER NOT NULL,
+        name      TEXT NOT NULL,
+        message   TEXT NOT NULL,
+        detail    BLOB NOT NULL,
+        UNIQUE (station, t_ns, severity, name, message)
+    ) STRICT;
+
+    CREATE TABLE quarantine (
+        id       INTEGER PRIMARY KEY,
+        reason   TEXT NOT NULL,
+        topic    TEXT NOT NULL,
+        count    INTEGER NOT NULL,
+        first_ns INTEGER NOT NULL,
+        last_ns  INTEGER NOT NULL,
+        head     BLOB NOT NULL,                     -- first bytes of the last payload
+        message  TEXT NOT NULL,
+        UNIQUE (reason, topic)
+    ) STRICT;
+    CREATE INDEX quarantine_in_time ON quarantine (last_ns);
+
+    CREATE TABLE counters (name TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    """,
+)

@@ -1,0 +1,207 @@
+"""The store in one SQLite file: WAL, ``synchronous=FULL``, one transaction a batch."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge_sdk.base.errors import StoreError
+from edge_sdk.contract.envelope import VERSION
+from edge_sdk.contract.receipt import Ranges, Receipt
+from edge_sdk.monitor.store.base import Arrival, Batch, Committed, Refusal, Source
+from edge_sdk.monitor.store.sqlite_file import SqliteFile
+from edge_sdk.monitor.store.words import Words
+
+QUARANTINE_ROWS = 1000
+RECEIPT_RANGES = 1000
+"""A receipt names the lowest ranges; what is above waits until the gaps below have closed."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """A source as the store remembers it between commits."""
+
+    id: int
+    station_id: int
+    ranges: Ranges
+    stored: int
+
+
+class SqliteStore:
+    """`Store` in one file; a second writer is refused.
+
+    The ranges of each source live in memory too: a number that is not in them is surely new, so that only
+    suspects are looked up. After a failed transaction everything in memory is read anew.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or make the file.
+
+        Raises:
+            StoreError: It cannot be used; the message says why.
+        """
+        self._file = SqliteFile(Path(path))
+        self._db = self._file.connection
+        self._words = Words(self._db)
+        self._sources: dict[Source, _Known] = {}
+        self._ranges_decoder = msgspec.json.Decoder(tuple[tuple[int, int], ...])
+
+    def commit(self, batch: Batch, *, now_ns: int) -> Committed:
+        """Store the batch in one transaction; see `Store.commit`."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            committed = self._write(batch, now_ns)
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            self._sources.clear()
+            self._words.forget()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(
+                    f"Store {self._file.path} refuses to write: {error}. Is the disk full or failing?"
+                ) from error
+            raise
+        return committed
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, batch: Batch, now_ns: int) -> Committed:
+        done = Committed()
+        refusals = list(batch.refusals)
+        self._words.start(now_ns)
+        touched: dict[Source, _Known] = {}
+        self._store_results(batch, now_ns, done, touched, refusals)
+        for notice in batch.notices:
+            claim = self._words.take(notice)
+            if claim is not None:
+                source, oldest = claim
+                known = touched[source] = self._known(source)
+                if oldest > 1:
+                    known.ranges.add(1, oldest - 1)
+        self._db.executemany(
+            "UPDATE sources SET stored = ?, ranges = ? WHERE id = ?",
+            [(known.stored, msgspec.json.encode(known.ranges.ranges), known.id) for known in touched.values()],
+        )
+        self._words.finish()
+        evicted = self._quarantine(refusals, now_ns)
+        self._count(
+            {
+                "messages.received": batch.messages,
+                "messages.quarantined": len(refusals),
+                "quarantine.evicted": evicted,
+                "results.stored": sum(map(len, done.new.values())),
+                "results.duplicates": done.duplicates,
+                "results.conflicts": done.conflicts,
+            }
+        )
+        for source, known in touched.items():
+            stored = known.ranges.ranges[:RECEIPT_RANGES]
+            done.receipts[source] = Receipt(v=VERSION, epoch=source.epoch, stored=stored)
+            done.current[source] = self._words.current_epoch(source) == source.epoch
+        return done
+
+    def _store_results(
+        self, batch: Batch, now_ns: int, done: Committed, touched: dict[Source, _Known], refusals: list[Refusal]
+    ) -> None:
+        rows = []
+        suspects: list[tuple[Source, _Known, Arrival]] = []
+        for source, arrivals in batch.results.items():
+            known = touched[source] = self._known(source)
+            ranges, source_id, new = known.ranges, known.id, []
+            for one in arrivals:
+                seq = one.seq
+                if seq > ranges.top or seq not in ranges:
+                    ranges.add(seq)
+                    new.append(one)
+                    rows.append(_row(source_id, one, now_ns))
+                else:
+                    suspects.append((source, known, one))
+            if new:
+                done.new[source] = new
+                known.stored += len(new)
+            self._words.heard(source, known.station_id, known.id, new)
+        self._db.executemany("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        for source, known, one in suspects:
+            there = self._db.execute(
+                "SELECT body FROM results WHERE source = ? AND seq = ?", (known.id, one.seq)
+            ).fetchone()
+            if there is None:  # given up by the station, and here it is after all
+                self._db.execute(
+                    "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(known.id, one, now_ns)
+                )
+                known.stored += 1
+                done.new.setdefault(source, []).append(one)
+                self._words.heard(source, known.station_id, known.id, [one])
+            elif there[0] == one.body:
+                done.duplicates += 1
+            else:
+                done.conflicts += 1
+                refusals.append(
+                    Refusal(
+                        "conflict",
+                        f"{source.site}/{source.station}",
+                        one.body[:256],
+                        f"Result {one.seq} of epoch {source.epoch} is stored with other content. "
+                        "Was an old outbox file put back?",
+                    )
+                )
+
+    def _known(self, source: Source) -> _Known:
+        known = self._sources.get(source)
+        if known is None:
+            station_id = self._words.station_id(source.site, source.station)
+            self._db.execute("INSERT OR IGNORE INTO sources (station, epoch) VALUES (?, ?)", (station_id, source.epoch))
+            number, stored, ranges = self._db.execute(
+                "SELECT id, stored, ranges FROM sources WHERE station = ? AND epoch = ?", (station_id, source.epoch)
+            ).fetchone()
+            known = _Known(number, station_id, Ranges(self._ranges_decoder.decode(ranges)), stored)
+            self._sources[source] = known
+        return known
+
+    def _quarantine(self, refusals: list[Refusal], now_ns: int) -> int:
+        if not refusals:
+            return 0
+        counts = Counter((refusal.reason, refusal.topic) for refusal in refusals)
+        last = {(refusal.reason, refusal.topic): refusal for refusal in refusals}
+        self._db.executemany(
+            "INSERT INTO quarantine (reason, topic, count, first_ns, last_ns, head, message)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET count = count + excluded.count, last_ns = excluded.last_ns,"
+            " head = excluded.head, message = excluded.message",
+            [(*key, counts[key], now_ns, now_ns, one.head, one.message) for key, one in last.items()],
+        )
+        return self._db.execute(
+            "DELETE FROM quarantine WHERE id IN"
+            " (SELECT id FROM quarantine ORDER BY last_ns DESC, id DESC LIMIT -1 OFFSET ?)",
+            (QUARANTINE_ROWS,),
+        ).rowcount
+
+    def _count(self, counts: dict[str, int]) -> None:
+        self._db.executemany(
+            "INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            [(name, count) for name, count in counts.items() if count],
+        )
+
+
+def _row(source_id: int, one: Arrival, now_ns: int) -> tuple[object, ...]:
+    return (
+        source_id,
+        one.seq,
+        one.t_ns,
+        now_ns,
+        one.observed_ns,
+        one.stream,
+        one.label,
+        one.confidence,
+        one.value,
+        one.degraded,
+        one.backlog,
+        one.body,
+    )

@@ -1,0 +1,254 @@
+"""The REST API, the live feed and the page, on FastAPI."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+
+from edge_sdk import __version__
+from edge_sdk.base.clock import Clock, from_datetime
+from edge_sdk.base.errors import StoreError
+from edge_sdk.monitor.ingest import IngestState
+from edge_sdk.monitor.store.reader import StoreReader
+from edge_sdk.monitor.store.views import (
+    BacklogPoint,
+    Chart,
+    Counters,
+    EventView,
+    Fleet,
+    QuarantineView,
+    StationDetail,
+    StoredResult,
+)
+
+STATIC = Path(__file__).parent / "static"
+MAX_ROWS = 10_000
+_LIVE_INTERVAL_S = 0.25
+_LIVE_KEEPALIVE_S = 15.0
+_MAX_NS = (1 << 63) - 1
+# Nothing from outside, nothing inline: what a quarantined payload holds can never run.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of ``/healthz``.
+
+    Attributes:
+        status: ``ok``, or ``degraded`` while the broker or the store is out of reach.
+        broker: Whether the monitor is subscribed at the broker.
+        error: Why not.
+        version: Of this software.
+    """
+
+    status: str
+    broker: bool
+    error: str
+    version: str
+
+
+def make_app(
+    reader: StoreReader, *, clock: Clock, state: IngestState, is_stopping: Callable[[], bool] = lambda: False
+) -> FastAPI:
+    """Build the web application over an open reader."""
+    app = FastAPI(
+        title="Edge SDK monitor",
+        version=__version__,
+        description="Every result once, the fleet at a glance. Times are nanoseconds since the Unix epoch.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    _headers(app)
+    _api(app, reader, clock, state)
+    _live(app, reader, clock, is_stopping)
+    _pages(app)
+    return app
+
+
+def _headers(app: FastAPI) -> None:
+    @app.middleware("http")
+    async def add(request: Request, proceed: Callable[[Request], Any]) -> Response:
+        response: Response = await proceed(request)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.exception_handler(StoreError)
+    async def out_of_order(request: Request, error: StoreError) -> Response:
+        return _json({"detail": str(error)}, status=503)
+
+
+def _api(app: FastAPI, reader: StoreReader, clock: Clock, state: IngestState) -> None:
+    @app.get("/healthz", tags=["monitor"], responses=_answers(Health))
+    async def healthz() -> Response:
+        """Whether the monitor is well: 200, or 503 while the broker or the store is out of reach."""
+        well = state.is_connected and not state.last_error
+        answer = Health(
+            status="ok" if well else "degraded", broker=state.is_connected, error=state.last_error, version=__version__
+        )
+        return _json(answer, status=200 if well else 503)
+
+    @app.get("/api/stations", tags=["fleet"], responses=_answers(Fleet))
+    async def stations(since_rev: Annotated[int, Query(ge=-1, le=_MAX_NS)] = -1) -> Response:
+        """Every station with its newest results, or those that changed after commit `since_rev`."""
+        return _json(await anyio.to_thread.run_sync(lambda: reader.fleet(now_ns=clock.wall_ns(), since_rev=since_rev)))
+
+    @app.get("/api/stations/{site}/{station}", tags=["fleet"], responses=_answers(StationDetail, missing=True))
+    async def station(site: str, station: str) -> Response:
+        """All that is known of one station."""
+        found = await anyio.to_thread.run_sync(lambda: reader.station(site, station, now_ns=clock.wall_ns()))
+        if found is None:
+            raise HTTPException(404, f"No station {site}/{station} was ever heard.")
+        return _json(found)
+
+    @app.get("/api/results", tags=["results"], responses=_answers(list[StoredResult]))
+    async def results(
+        site: str | None = None,
+        station: str | None = None,
+        stream: str | None = None,
+        since: Annotated[str | None, Query(description="Event time: ISO 8601 with zone, or nanoseconds")] = None,
+        until: Annotated[str | None, Query(description="Event time: ISO 8601 with zone, or nanoseconds")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
+    ) -> Response:
+        """The newest stored results, oldest of them first."""
+        since_ns, until_ns = _time_ns("since", since), _time_ns("until", until)
+        return _json(
+            await anyio.to_thread.run_sync(
+                lambda: list(
+                    reader.results(
+                        site=site, station=station, stream=stream, since_ns=since_ns, until_ns=until_ns, limit=limit
+                    )
+                )
+            )
+        )
+
+    @app.get("/api/chart", tags=["results"], responses=_answers(Chart))
+    async def chart(
+        site: str,
+        station: str,
+        stream: str,
+        start_ns: Annotated[int, Query(ge=0, le=_MAX_NS)],
+        end_ns: Annotated[int, Query(ge=0, le=_MAX_NS)],
+        points: Annotated[int, Query(ge=1, le=2000)] = 300,
+        picks: Annotated[int, Query(ge=1, le=200)] = 60,
+    ) -> Response:
+        """One stream over time, down-sampled: labels, confidence or values, and some whole results."""
+        if end_ns <= start_ns:
+            raise HTTPException(422, f"end_ns is {end_ns}; wanted is more than start_ns, {start_ns}.")
+        return _json(
+            await anyio.to_thread.run_sync(
+                lambda: reader.chart(
+                    site, station, stream, start_ns=start_ns, end_ns=end_ns, points=points, picks=picks
+                )
+            )
+        )
+
+    @app.get("/api/backlog", tags=["fleet"], responses=_answers(list[BacklogPoint]))
+    async def backlog(
+        site: str,
+        station: str,
+        start_ns: Annotated[int, Query(ge=0, le=_MAX_NS)],
+        end_ns: Annotated[int, Query(ge=0, le=_MAX_NS)],
+        points: Annotated[int, Query(ge=1, le=2000)] = 300,
+    ) -> Response:
+        """A station's backlog over time, the worst of each stretch."""
+        return _json(
+            await anyio.to_thread.run_sync(
+                lambda: reader.backlog(site, station, start_ns=start_ns, end_ns=end_ns, points=points)
+            )
+        )
+
+    @app.get("/api/events", tags=["fleet"], responses=_answers(list[EventView]))
+    async def events(
+        site: str | None = None,
+        station: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
+    ) -> Response:
+        """What happened on stations, newest first."""
+        return _json(await anyio.to_thread.run_sync(lambda: reader.events(site=site, station=station, limit=limit)))
+
+    @app.get("/api/quarantine", tags=["monitor"], responses=_answers(list[QuarantineView]))
+    async def quarantine(limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 1000) -> Response:
+        """What could not be read, by reason and topic."""
+        return _json(await anyio.to_thread.run_sync(lambda: reader.quarantine(limit=limit)))
+
+    @app.get("/api/counters", tags=["monitor"], responses=_answers(Counters))
+    async def counters() -> Response:
+        """Totals since the store was made."""
+        return _json(await anyio.to_thread.run_sync(reader.counters))
+
+
+def _live(app: FastAPI, reader: StoreReader, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+    def read(rev: int) -> Fleet:
+        return reader.fleet(now_ns=clock.wall_ns(), since_rev=rev)
+
+    async def feed(rev: int) -> AsyncIterator[bytes]:
+        quiet_s = 0.0
+        while not is_stopping():
+            fleet = await anyio.to_thread.run_sync(read, rev)
+            if fleet.stations:
+                rev, quiet_s = fleet.rev, 0.0
+                yield b"id: %d\nevent: fleet\ndata: " % rev + msgspec.json.encode(fleet) + b"\n\n"
+            elif quiet_s >= _LIVE_KEEPALIVE_S:
+                quiet_s = 0.0
+                yield b": still here\n\n"
+            await anyio.sleep(_LIVE_INTERVAL_S)
+            quiet_s += _LIVE_INTERVAL_S
+
+    @app.get("/api/live", tags=["fleet"], response_class=StreamingResponse)
+    async def live(request: Request, since_rev: Annotated[int, Query(ge=-1, le=_MAX_NS)] = -1) -> StreamingResponse:
+        """Server-sent events ``fleet``: stations that changed after commit `since_rev`, as they change."""
+        last = request.headers.get("last-event-id", "")
+        rev = int(last) if last.isdecimal() and len(last) < 19 else since_rev
+        return StreamingResponse(feed(rev), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+def _pages(app: FastAPI) -> None:
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+
+    async def page() -> FileResponse:
+        return FileResponse(STATIC / "index.html")
+
+    for path in ("/", "/station/{site}/{station}", "/events", "/quarantine"):
+        app.add_api_route(path, page, include_in_schema=False)
+
+
+def _json(value: object, *, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
+
+
+def _answers(kind: Any, *, missing: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI description of an answer, from the type that it is made of."""
+    (schema,), parts = msgspec.json.schema_components((kind,), ref_template="#/$defs/{name}")
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {"content": {"application/json": {"schema": {**schema, "$defs": parts}}}}
+    }
+    if missing:
+        answers[404] = {"description": "Never heard of."}
+    return answers
+
+
+def _time_ns(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        time_ns = int(text) if text.isdecimal() else from_datetime(datetime.fromisoformat(text))
+    except (ValueError, TypeError):
+        time_ns = -1
+    if not 0 <= time_ns <= _MAX_NS:
+        raise HTTPException(422, f"{name} is {text[:64]!r}; wanted is ISO 8601 with a zone, or nanoseconds.")
+    return time_ns
