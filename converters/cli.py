@@ -1,0 +1,118 @@
+"""``edge-sdk convert``: a trained model becomes a bundle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_sdk.base import plugins, terminal
+from edge_sdk.base.errors import ConfigError
+
+if TYPE_CHECKING:
+    from converters.pipeline import Conversion
+
+
+@click.command()
+@click.argument("model", type=click.Path())
+@click.option("--recipe", metavar="FILE", help="recipe.yaml: channels, windowing, preprocessing, labels.")
+@click.option("--name", metavar="ID", help="The model's name; it stands before the recipe's. Default: the file's.")
+@click.option("--rate", type=float, metavar="HZ", help="Samples a second, where the recipe has no windowing.")
+@click.option("--labels", metavar="A,B,…", help="What the outputs mean, in order; they stand before the recipe's.")
+@click.option("--format", "formats", multiple=True, metavar="tflite|onnx", help="May be given twice. Default: both.")
+@click.option("--precision", multiple=True, default=("int8",), show_default=True, metavar="NAME", help="May repeat.")
+@click.option("--calibration", metavar="FILE", help="x (n, samples, channels) in physical units, as .npz or .npy.")
+@click.option("--evaluate", metavar="FILE", help="The same with y, unseen in training, as .npz.")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=1,128,6", help="Fix an input's open dimensions.")
+@click.option("--sign", "key", metavar="KEYFILE", help="Sign with this key; `edge-sdk keys new` makes one.")
+@click.option("-o", "--out", required=True, metavar="FILE", help="The bundle, out.edge.")
+@terminal.json_option
+def convert(
+    model: str,
+    recipe: str | None,
+    name: str | None,
+    rate: float | None,
+    labels: str | None,
+    formats: tuple[str, ...],
+    precision: tuple[str, ...],
+    calibration: str | None,
+    evaluate: str | None,
+    inputs: tuple[str, ...],
+    key: str | None,
+    out: str,
+    json_file: str | None,
+) -> None:
+    r"""Turn a trained MODEL into a bundle for the edge, proved on the runtimes that will serve it.
+
+    MODEL is a Keras file (.keras, .h5), a SavedModel folder, a float .tflite or an ONNX file.
+
+    \b
+    Examples:
+      edge-sdk convert model.keras --rate 50 --calibration train.npz --evaluate test.npz -o model.edge
+      edge-sdk convert model.onnx --recipe recipe.yaml --precision int8 --precision float32 \
+          --calibration train.npz --sign keys/me.pem -o model.edge
+    """
+    try:
+        from converters import pipeline
+        from converters.recipe import Recipe
+    except ModuleNotFoundError as error:
+        raise plugins.missing_extra("edge-sdk convert", error) from error
+    given = pipeline.replaced(
+        Recipe.read(recipe) if recipe else Recipe(),
+        name=name,
+        rate_hz=rate,
+        labels=tuple(label.strip() for label in labels.split(",")) if labels else None,
+    )
+    done = pipeline.convert(
+        model,
+        given,
+        out=out,
+        calibration=calibration,
+        evaluate=evaluate,
+        precision=precision,
+        formats=formats or None,
+        shapes=dict(_shape(text) for text in inputs),
+        key=key,
+    )
+    _show(done)
+    terminal.write_json(json_file, done.report)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, numbers = text.rpartition("=")
+    try:
+        shape = tuple(int(number) for number in numbers.split(","))
+    except ValueError:
+        shape = ()
+    if not name or not shape or min(shape) < 1:
+        raise ConfigError(f"--input {text!r} is not understood; wanted is NAME=1,128,6.")
+    return name, shape
+
+
+def _show(done: Conversion) -> None:
+    rows = [
+        (
+            row.precision,
+            row.format,
+            f"{row.bytes / 1024:.1f}",
+            f"{row.float_value:.4f}",
+            f"{row.quantized:.4f} [{row.interval[0]:.4f}, {row.interval[1]:.4f}]",
+            f"{row.float_latency_ms:.3f}",
+            f"{row.latency_ms:.3f}",
+            ", ".join(f"{runtime} {version}" for runtime, version in row.runtimes.items()),
+        )
+        for row in done.report
+    ]
+    metric = done.report[0].metric
+    columns = ("precision", "format", "KiB", f"{metric} float", f"{metric} [95 %]", "float ms", "ms", "runs on, from")
+    terminal.table(f"{done.manifest.name} → {done.path}", columns, rows)
+    for note in done.notes:
+        terminal.warning(note)
+    for row in done.report:
+        if row.is_slower:
+            terminal.warning(
+                f"{row.precision} {row.format} is slower than float32 here: {row.latency_ms:.3f} ms against "
+                f"{row.float_latency_ms:.3f} ms. On an arm board it may not be; measure there."
+            )
+    signed = f"signed by {done.signer.key_id}" if done.signer else "not signed"
+    click.echo(f"{done.path}: {done.digest}, {signed}")

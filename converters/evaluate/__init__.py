@@ -1,0 +1,1 @@
+"""Evaluation: every variant on the runtime that will serve it, beside the float source."""

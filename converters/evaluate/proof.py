@@ -1,0 +1,228 @@
+"""The proof: every variant runs on the runtime that serves, and is compared with the float source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.evaluate.interval import mean_interval, wilson
+from converters.evaluate.latency import median_ms, side_by_side
+from converters.recipe import Recipe
+from converters.scheme import Scheme
+from converters.stage import at, serve
+from edge_sdk.base import plugins
+from edge_sdk.base.errors import ConversionError, EdgeError
+from edge_sdk.contract.manifest import Metric, Variant
+from edge_sdk.contract.tensor import TensorSpec
+from edge_sdk.inference.base import Backend, BackendRequest
+
+N_CHECKS = 8
+RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
+
+
+class ProofJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be proved.
+
+    Attributes:
+        recipe: The completed recipe.
+        schemes: Variants in the job's folder; the float32 ones of their formats are there too.
+        truth: Whether ``truth.npy`` holds what the evaluation windows are.
+    """
+
+    recipe: Recipe
+    schemes: tuple[Scheme, ...]
+    truth: bool
+
+
+class Proven(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of one variant.
+
+    Attributes:
+        inputs: Its input tensors.
+        outputs: Its output tensors.
+        metric: On the evaluation data.
+        latency_ms: p50 of one call, one thread, on this machine.
+        float_latency_ms: The same of float32 in the same format, in turn with it.
+        tolerance: Largest difference from its recorded answers that is still right elsewhere.
+        worst: Largest difference of any output from the float source's.
+        runtime: ``litert 2.3.0`` …
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metric: Metric
+    latency_ms: float
+    float_latency_ms: float
+    tolerance: float
+    worst: float
+    runtime: str
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """What was seen of all, in the order of the job; check vectors lie in the job's folder.
+
+    Attributes:
+        variants: One for each scheme.
+        error_std: Standard deviation of the first variant's error against the truth (regression).
+    """
+
+    variants: tuple[Proven, ...]
+    error_std: float | None = None
+
+
+class _Opened(NamedTuple):
+    scheme: Scheme
+    backend: Backend
+    variant: Variant
+
+
+def prove(job: ProofJob, folder: Path) -> Proof:
+    """Open, run, compare, time."""
+    path = folder / "evaluation.npy"
+    data: NDArray[np.float32] = np.load(path if path.is_file() else folder / "calibration.npy", allow_pickle=False)
+    source: NDArray[np.float32] = np.load(folder / "source_answers.npy", allow_pickle=False)
+    truth = np.load(folder / "truth.npy", allow_pickle=False) if job.truth else None
+    checks = _choose_checks(source)
+    floats = {scheme.format: _open(Scheme(scheme.format, "float32"), folder) for scheme in job.schemes}
+    proven, error_std = [], None
+    for scheme in job.schemes:
+        at(f"proving {scheme.precision} {scheme.format} on {RUNTIME[scheme.format]}")
+        opened = _open(scheme, folder)
+        shape = opened.variant.inputs[0].shape
+        inputs = [np.ascontiguousarray(window.reshape(shape)) for window in data]
+        answers = _run(opened, inputs)
+        worst = _compare(scheme, answers, source)
+        one = inputs[0]
+        times = side_by_side([_call(floats[scheme.format].backend, one), _call(opened.backend, one)])
+        np.save(folder / "check_input.npy", np.concatenate([inputs[index] for index in checks]))
+        np.save(folder / f"{scheme.file}.check.npy", answers[checks])
+        if job.recipe.task == "regression" and truth is not None and error_std is None:
+            error_std = float(np.std(answers[:, 0] - truth))
+        proven.append(
+            Proven(
+                inputs=opened.variant.inputs,
+                outputs=opened.variant.outputs,
+                metric=_metric(job.recipe.task, answers, source, truth),
+                latency_ms=median_ms(times[1]),
+                float_latency_ms=median_ms(times[0]),
+                tolerance=_tolerance(opened, [inputs[index] for index in checks], answers[checks], source),
+                worst=worst,
+                runtime=f"{opened.backend.runtime} {opened.backend.version}",
+            )
+        )
+        opened.backend.close()
+    return Proof(variants=tuple(proven), error_std=error_std)
+
+
+def _open(scheme: Scheme, folder: Path) -> _Opened:
+    """Open a variant as a station would."""
+    content = (folder / scheme.file).read_bytes()
+    if scheme.format == "tflite":
+        from edge_sdk.inference.litert import tensors
+    else:
+        from edge_sdk.inference.onnxruntime import tensors
+    try:
+        inputs, outputs = tensors(content)
+        variant = Variant(
+            file=scheme.file, format=scheme.format, precision=scheme.precision, inputs=inputs, outputs=outputs
+        )
+        opener: Any = plugins.load("edge_sdk.backends", RUNTIME[scheme.format])
+        return _Opened(scheme, opener(content, variant, BackendRequest()), variant)
+    except EdgeError as error:
+        raise ConversionError(f"{RUNTIME[scheme.format]} cannot run the {scheme.precision} model: {error}") from error
+
+
+def _call(backend: Backend, window: NDArray[np.float32]) -> Callable[[], object]:
+    return lambda: backend.run([window])
+
+
+def _run(opened: _Opened, inputs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    try:
+        return np.stack([opened.backend.run([window])[0].reshape(-1) for window in inputs])
+    except EdgeError as error:
+        raise ConversionError(f"The {opened.scheme.precision} model fails where it should serve: {error}") from error
+
+
+def _compare(scheme: Scheme, answers: NDArray[np.float32], source: NDArray[np.float32]) -> float:
+    """The largest difference from the source; refuses what is no model any more.
+
+    Raises:
+        ConversionError: NaN, constant output, another shape, or a float32 model that differs from its source.
+    """
+    what = f"The {scheme.precision} {scheme.format} model"
+    if answers.shape != source.shape:
+        raise ConversionError(f"{what} answers {answers.shape[1]} values, its source {source.shape[1]}.")
+    if not np.isfinite(answers).all():
+        raise ConversionError(f"{what} answers NaN or infinity where its source does not. It must not be deployed.")
+    spread, wanted = np.ptp(answers, axis=0).max(), np.ptp(source, axis=0).max()
+    if len(answers) > 1 and wanted > 1e-6 and spread < 1e-3 * wanted:
+        raise ConversionError(
+            f"{what} answers the same to every window (spread {spread:.3g}, its source {wanted:.3g}): quantization "
+            "destroyed it. Check that the calibration data is what the model was trained on, preprocessed alike, "
+            "or take --precision float16."
+        )
+    worst = float(np.abs(answers - source).max())
+    if scheme.precision == "float32" and worst > 1e-3 * max(1.0, float(np.abs(source).max())):
+        raise ConversionError(f"{what} differs from its source by {worst:.3g}: the conversion itself is wrong.")
+    return worst
+
+
+def _choose_checks(source: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Windows whose answers differ: for each class its surest, then evenly spread ones."""
+    surest = [int(source[:, column].argmax()) for column in range(source.shape[1])] if source.shape[1] > 1 else []
+    ordered = np.argsort(source[:, 0], kind="stable")
+    spread = ordered[np.linspace(0, len(source) - 1, min(N_CHECKS, len(source))).round().astype(int)]
+    chosen = list(dict.fromkeys([*surest[: N_CHECKS - 2], *(int(index) for index in spread)]))
+    return np.asarray(chosen[:N_CHECKS], dtype=np.intp)
+
+
+def _tolerance(
+    opened: _Opened, inputs: list[NDArray[np.float32]], answers: NDArray[np.float32], source: NDArray[np.float32]
+) -> float:
+    """How far the same model may be off on another processor.
+
+    Kernels of x86 and arm round differently by single quanta; what that does to the output is seen by nudging the
+    input by one quantum (float: by 2⁻⁹ of its range, which is half precision on an accelerator). At most half of
+    what the answers spread over, so that an output of zeros never passes.
+    """
+    spec, out = opened.variant.inputs[0], opened.variant.outputs[0]
+    rng = np.random.default_rng(0)
+    worst = 0.0
+    for window, answer in zip(inputs, answers, strict=True):
+        step = spec.scale or float(np.ptp(window)) * 2.0**-9
+        for _ in range(4):
+            nudged = (window + step * rng.choice([-1.0, 0.0, 1.0], window.shape)).astype(np.float32)
+            worst = max(worst, float(np.abs(opened.backend.run([nudged])[0].reshape(-1) - answer).max()))
+    spread = float(np.ptp(source, axis=0).max())
+    return float(min(max(4 * out.scale, 3 * worst, 1e-4 * max(spread, 1e-3)), max(0.5 * spread, 4 * out.scale)))
+
+
+def _metric(task: str, answers: NDArray[np.float32], source: NDArray[np.float32], truth: NDArray[Any] | None) -> Metric:
+    n = len(answers)
+    if task == "classification":
+        wanted = source.argmax(axis=1) if truth is None else truth
+        hits = int((answers.argmax(axis=1) == wanted).sum())
+        low, high = wilson(hits, n)
+        source_hits = int((source.argmax(axis=1) == wanted).sum())
+        name = "agreement" if truth is None else "accuracy"
+        return Metric(name=name, value=hits / n, low=low, high=high, float_value=source_hits / n, n=n)
+    reference = source[:, 0] if truth is None else truth
+    errors = np.abs(answers[:, 0].astype(np.float64) - reference)
+    low, high = mean_interval(errors)
+    return Metric(
+        name="mae_to_float" if truth is None else "mae",
+        value=float(errors.mean()),
+        low=max(0.0, low),
+        high=high,
+        float_value=float(np.abs(source[:, 0].astype(np.float64) - reference).mean()),
+        n=n,
+    )
+
+
+if __name__ == "__main__":
+    serve(ProofJob, prove)

@@ -1,0 +1,122 @@
+"""The forge: the process that holds TensorFlow, loads a model once, and writes every form of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.dataset import subset
+from converters.load.base import Loaded
+from converters.recipe import Recipe
+from converters.scheme import Scheme
+from converters.stage import at, serve
+from edge_sdk.base import plugins
+from edge_sdk.base.errors import ConversionError
+
+CALIBRATION_LIMIT = 512
+LOADERS = "converters.loaders"
+QUANTIZERS = "converters.quantizers"
+
+
+class ForgeJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What the forge is to make.
+
+    Attributes:
+        path: The model.
+        kind: Name of its loader.
+        name: The model's name where the recipe has none.
+        recipe: What the model file cannot know.
+        schemes: What to write.
+        shapes: Dimensions that the user fixed, by input name.
+    """
+
+    path: str
+    kind: str
+    name: str
+    recipe: Recipe
+    schemes: tuple[Scheme, ...]
+    shapes: dict[str, tuple[int, ...]] = {}
+
+
+class Forged(msgspec.Struct, frozen=True, kw_only=True):
+    """What the forge made, in the job's folder: a file per scheme, and the source's own answers.
+
+    Attributes:
+        recipe: The recipe, completed by what the model says.
+        input_shape: The model's input, the batch of 1 included.
+        versions: Libraries that took part.
+        notes: What was changed on the way, for the user.
+    """
+
+    recipe: Recipe
+    input_shape: tuple[int, ...]
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def forge(job: ForgeJob, folder: Path) -> Forged:
+    """Load, answer, convert, quantize."""
+    at("loading the model")
+    loader: Any = plugins.load(LOADERS, job.kind)
+    loaded: Loaded = loader(Path(job.path), folder, job.shapes)
+    at("running the model on the data")
+    calibration = _inputs(folder / "calibration.npy", loaded.input_shape)
+    evaluation = _inputs(folder / "evaluation.npy", loaded.input_shape)
+    probe = evaluation if evaluation is not None else calibration
+    assert probe is not None
+    answers = loaded.answer(probe)
+    if not np.isfinite(answers).all():
+        raise ConversionError(
+            f"{job.path} answers with NaN or infinity on {int((~np.isfinite(answers)).any(axis=1).sum())} of "
+            f"{len(answers)} windows. Check the model's weights, and that the data is preprocessed as in training."
+        )
+    notes = list(loaded.notes)
+    if job.recipe.task == "classification" and (change := _missing_head(answers)):
+        loaded.add_head(change)
+        answers = loaded.answer(probe)
+        notes.append(f"The model answers with no distribution: {change} was added.")
+    np.save(folder / "source_answers.npy", answers.astype(np.float32))
+    recipe = job.recipe.completed(name=job.name, input_shape=loaded.input_shape, n_answers=answers.shape[1])
+    if calibration is not None:
+        calibration = subset(calibration, CALIBRATION_LIMIT)
+    versions = dict(loaded.versions)
+    for scheme in job.schemes:
+        at(f"writing {scheme.precision} {scheme.format}")
+        quantizer: Any = plugins.load(QUANTIZERS, scheme.format)
+        model, used = quantizer(loaded, scheme, calibration)
+        versions.update(used)
+        (folder / scheme.file).write_bytes(model)
+    return Forged(recipe=recipe, input_shape=loaded.input_shape, versions=versions, notes=tuple(notes))
+
+
+def _inputs(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """Windows ``(n, length, channels)`` as inputs ``(n, *input_shape[1:])``."""
+    if not path.is_file():
+        return None
+    windows: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    length, n_channels = windows.shape[1:]
+    inner = tuple(n for n in input_shape[1:] if n != 1)
+    layouts = (tuple(n for n in (length, n_channels) if n != 1), tuple(n for n in (length * n_channels,) if n != 1))
+    as_image = len(inner) > 1 and (int(np.prod(inner[:-1])), inner[-1]) == (length, n_channels)
+    if inner not in layouts and not as_image:
+        raise ConversionError(
+            f"The model takes {input_shape}; the data has windows of {length} samples of {n_channels} channels. "
+            "Give x as (n, samples, channels) in the model's own order; nothing is transposed unasked."
+        )
+    return windows.reshape(len(windows), *input_shape[1:])
+
+
+def _missing_head(answers: NDArray[np.float32]) -> str:
+    """What turns these answers into a distribution: ``softmax``, ``pair``, ``sigmoid_pair``, or nothing."""
+    if answers.shape[1] == 1:
+        return "pair" if answers.min() >= 0 and answers.max() <= 1 else "sigmoid_pair"
+    is_distribution = answers.min() >= -1e-6 and np.abs(answers.sum(axis=1) - 1).max() < 0.02
+    return "" if is_distribution else "softmax"
+
+
+if __name__ == "__main__":
+    serve(ForgeJob, forge)

@@ -1,0 +1,105 @@
+"""Packaging: from what was forged and proved to a manifest and its members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from converters.artifact import Artifact
+from converters.dataset import Dataset
+from converters.evaluate.proof import Proof, Proven
+from converters.forge import Forged
+from converters.scheme import Scheme
+from converters.targets.op_versions import onnx_runtimes, tflite_runtimes
+from edge_sdk import __version__
+from edge_sdk.base.errors import ConversionError
+from edge_sdk.contract.manifest import Manifest, Variant
+
+CHECK_INPUT = "check_input.npy"
+
+
+def package(
+    folder: Path, forged: Forged, proof: Proof, schemes: Sequence[Scheme], provenance: Mapping[str, Any], board: str
+) -> tuple[Manifest, dict[str, bytes]]:
+    """Build the manifest and collect the members.
+
+    Args:
+        folder: The job's folder, with the models and check vectors.
+        forged: What was made.
+        proof: What was seen of it, in the order of `schemes`.
+        schemes: What goes into the bundle, best first.
+        provenance: Where it all came from.
+        board: Profile that it is made for; empty = any.
+    """
+    recipe = forged.recipe
+    assert recipe.windowing is not None, "a completed recipe has one"
+    files = {CHECK_INPUT: (folder / CHECK_INPUT).read_bytes()}
+    variants = []
+    for scheme, proven in zip(schemes, proof.variants, strict=True):
+        model = (folder / scheme.file).read_bytes()
+        check_output = f"{scheme.file}.check.npy"
+        files[scheme.file] = model
+        files[check_output] = (folder / check_output).read_bytes()
+        variants.append(_variant(scheme, proven, model, check_output))
+    manifest = Manifest(
+        name=recipe.name,
+        task=recipe.task,
+        sensor=recipe.sensor,
+        channels=recipe.channels,
+        windowing=recipe.windowing,
+        preprocess=recipe.preprocess,
+        labels=recipe.labels if recipe.task == "classification" else (),
+        unit=recipe.unit,
+        temperature=recipe.temperature,
+        error_std=proof.error_std,
+        board=board,
+        variants=tuple(variants),
+        check_input=CHECK_INPUT,
+        files={},
+        provenance=dict(provenance),
+    )
+    return manifest, files
+
+
+def provenance(
+    artifact: Artifact, forged: Forged, calibration: Dataset | None, evaluation: Dataset | None
+) -> dict[str, Any]:
+    """Where a bundle came from: digests and versions, no names of machines, paths or people, no time of day."""
+    return {
+        "source": artifact.digest,
+        "source_kind": artifact.kind,
+        "recipe": msgspec.to_builtins(forged.recipe),
+        "calibration": calibration.fingerprint if calibration else "",
+        "evaluation": evaluation.fingerprint if evaluation else "",
+        "notes": list(forged.notes),
+        "versions": {"edge-sdk": __version__, **dict(sorted(forged.versions.items()))},
+    }
+
+
+def runtimes(scheme: Scheme, model: bytes) -> dict[str, str]:
+    """Lowest version of each runtime that runs a model."""
+    if scheme.format == "tflite":
+        return tflite_runtimes(model)
+    import onnx
+
+    opsets = {entry.domain: entry.version for entry in onnx.load_from_string(model).opset_import}
+    if "" not in opsets:
+        raise ConversionError("The ONNX model names no opset.")
+    return onnx_runtimes(opsets[""])
+
+
+def _variant(scheme: Scheme, proven: Proven, model: bytes, check_output: str) -> Variant:
+    return Variant(
+        file=scheme.file,
+        format=scheme.format,
+        precision=scheme.precision,
+        inputs=proven.inputs,
+        outputs=proven.outputs,
+        runtimes=runtimes(scheme, model),
+        metrics=(proven.metric,),
+        check_output=check_output,
+        tolerance=proven.tolerance,
+    )

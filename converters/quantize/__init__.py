@@ -1,0 +1,1 @@
+"""Quantizing: from a loaded model to one format at one precision."""

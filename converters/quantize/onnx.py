@@ -1,0 +1,114 @@
+"""Writes ONNX models: slimmed by onnxslim, quantized by ONNX Runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxslim
+from numpy.typing import NDArray
+from onnxruntime import quantization
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from converters.load.base import Loaded
+from converters.scheme import Scheme
+from edge_sdk.base.errors import CalibrationError, ConversionError
+
+_IR_VERSION = 8  # ONNX Runtime 1.12 and newer read it
+
+
+def write_onnx(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None) -> tuple[bytes, dict[str, str]]:
+    """Write an ONNX model.
+
+    Args:
+        loaded: The model.
+        scheme: With format ``onnx``.
+        calibration: Model inputs, ``(n, *input_shape[1:])``.
+
+    Returns:
+        The file's content, and the versions of the libraries that wrote it.
+
+    Raises:
+        ConversionError: The model cannot be written so.
+    """
+    if scheme.needs_calibration and calibration is None:
+        raise CalibrationError(f"{scheme.precision} needs calibration data. Give --calibration train.npz.")
+    versions = {
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "onnxslim": onnxslim.__version__,
+    }
+    model: Any = onnxslim.slim(loaded.as_onnx())
+    with tempfile.TemporaryDirectory(prefix="edge-sdk-onnx-") as name:
+        folder = Path(name)
+        onnx.save(model, folder / "float.onnx")
+        if scheme.precision == "float32":
+            written = folder / "float.onnx"
+        else:
+            written = _quantize(folder, scheme, model, calibration)
+        return _sealed(written), versions
+
+
+def _quantize(folder: Path, scheme: Scheme, model: Any, calibration: NDArray[np.float32] | None) -> Path:
+    source, prepared, written = folder / "float.onnx", folder / "prepared.onnx", folder / "written.onnx"
+    if scheme.precision == "float16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+        from onnxruntime.transformers.onnx_model import OnnxModel
+
+        halved = OnnxModel(convert_float_to_float16(model, keep_io_types=True))
+        halved.topological_sort()  # the casts were put at the end
+        onnx.save(halved.model, written)
+        return written
+    quant_pre_process(source, prepared, skip_symbolic_shape=True)  # every shape is fixed: nothing is symbolic
+    if scheme.precision == "dynamic":
+        quantization.quantize_dynamic(prepared, written, per_channel=True)
+        return written
+    assert calibration is not None
+    quantization.quantize_static(
+        prepared,
+        written,
+        _Reader(model.graph.input[0].name, calibration),
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=quantization.QuantType.QInt8,
+        weight_type=quantization.QuantType.QInt8,
+        calibrate_method=quantization.CalibrationMethod.MinMax,
+    )
+    return written
+
+
+class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    """Hands the calibration windows to ONNX Runtime, one by one."""
+
+    def __init__(self, name: str, calibration: NDArray[np.float32]) -> None:
+        self._name, self._calibration = name, calibration
+        self._next: Iterator[NDArray[np.float32]] = iter(calibration)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        """The next window, or None at the end."""
+        window = next(self._next, None)
+        return None if window is None else {self._name: window[None]}
+
+    def rewind(self) -> None:
+        """Begin again."""
+        self._next = iter(self._calibration)
+
+
+def _sealed(path: Path) -> bytes:
+    """The model without the names of tools and paths in it, checked."""
+    model = onnx.load(path)
+    model.ir_version = min(model.ir_version, _IR_VERSION)
+    model.producer_name, model.producer_version, model.doc_string = "edge-sdk", "", ""
+    for node in model.graph.node:
+        node.doc_string = ""
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ConversionError(f"The ONNX model that came out is not valid: {error}") from error
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content

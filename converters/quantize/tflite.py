@@ -1,0 +1,123 @@
+"""Writes TFLite models with TensorFlow's converter, or with ai-edge-quantizer where the source is TFLite already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.load.base import Loaded
+from converters.scheme import Scheme
+from edge_sdk.base.errors import CalibrationError, ConversionError
+
+Written = tuple[bytes, dict[str, str]]
+
+
+def write_tflite(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None) -> Written:
+    """Write a TFLite model.
+
+    Args:
+        loaded: The model.
+        scheme: With format ``tflite``.
+        calibration: Model inputs, ``(n, *input_shape[1:])``.
+
+    Returns:
+        The file's content, and the versions of the libraries that wrote it.
+
+    Raises:
+        ConversionError: The model cannot be written so.
+    """
+    if scheme.needs_calibration and calibration is None:
+        raise CalibrationError(f"{scheme.precision} needs calibration data. Give --calibration train.npz.")
+    model = loaded.as_tflite()
+    if model is not None:
+        return _from_tflite(model, scheme, calibration, loaded)
+    return _from_tensorflow(loaded, scheme, calibration)
+
+
+def _from_tensorflow(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None) -> Written:
+    import tensorflow as tf
+
+    converter: Any = tf.lite.TFLiteConverter.from_saved_model(str(loaded.as_tensorflow()))
+    if scheme.precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if scheme.precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if scheme.precision == "dynamic":
+        # Per-channel Dense weights make FULLY_CONNECTED version 12, which tflite-runtime 2.14 refuses.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    if scheme.needs_calibration:
+        assert calibration is not None
+        converter.representative_dataset = lambda: _batches(calibration)
+    if scheme.precision == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    if scheme.precision == "int16x8":
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]
+        converter.inference_input_type = converter.inference_output_type = tf.int16
+    try:
+        content: bytes = converter.convert()
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ConversionError(f"TensorFlow cannot write {scheme.precision} TFLite: {_reason(error)}") from error
+    return bytes(content), {"tensorflow": tf.__version__}
+
+
+def _from_tflite(model: bytes, scheme: Scheme, calibration: NDArray[np.float32] | None, loaded: Loaded) -> Written:
+    from importlib.metadata import version
+
+    if scheme.precision == "float32":
+        return model, {}
+    from ai_edge_quantizer import quantizer as aeq
+    from ai_edge_quantizer import recipe as recipes
+
+    chosen = {
+        "dynamic": recipes.dynamic_wi8_afp32,
+        "int8": recipes.static_wi8_ai8,
+        "int16x8": recipes.static_wi8_ai16,
+    }.get(scheme.precision)
+    if chosen is None:
+        raise ConversionError(f"A .tflite source cannot become {scheme.precision}. Convert from the Keras model.")
+    quantizer = aeq.Quantizer(bytearray(model), chosen())
+    result = None
+    if scheme.needs_calibration:
+        assert calibration is not None
+        name = _signature_input(model)
+        data = {name[0]: [{name[1]: window[None]} for window in calibration]}
+        try:
+            result = quantizer.calibrate(data)
+        except (ValueError, RuntimeError) as error:
+            raise ConversionError(
+                f"ai-edge-quantizer cannot calibrate this model: {_reason(error)} Recurrent layers (LSTM) are known "
+                "to fail: convert from the Keras model with unroll=True, or take --precision dynamic."
+            ) from error
+    content = quantizer.quantize(result).quantized_model
+    if content is None:
+        raise ConversionError("ai-edge-quantizer gave nothing back.")
+    return bytes(content), {"ai-edge-quantizer": version("ai-edge-quantizer")}
+
+
+def _signature_input(model: bytes) -> tuple[str, str]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    signatures = Interpreter(model_content=model).get_signature_list()
+    if not signatures:
+        raise ConversionError(
+            "The .tflite has no signature, which ai-edge-quantizer needs. Convert from the Keras model."
+        )
+    [(key, signature)] = list(signatures.items())[:1]
+    return key, signature["inputs"][0]
+
+
+def _batches(calibration: NDArray[np.float32]) -> Iterator[list[NDArray[np.float32]]]:
+    for window in calibration:
+        yield [window[None]]
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line or "not supported" in line.lower()]
+    return (telling or lines or [type(error).__name__])[0][:400]

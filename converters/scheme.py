@@ -1,0 +1,64 @@
+"""A scheme: one format at one precision, under a name that says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from edge_sdk.base.errors import ConversionError, nearest
+
+Format = Literal["tflite", "onnx"]
+FORMATS: tuple[Format, ...] = ("tflite", "onnx")
+PRECISIONS: dict[Format, tuple[str, ...]] = {
+    "tflite": ("float32", "float16", "dynamic", "int8", "int16x8"),
+    "onnx": ("float32", "float16", "dynamic", "int8"),
+}
+CALIBRATED = {"int8", "int16x8"}
+
+
+class Scheme(msgspec.Struct, frozen=True, order=True):
+    """One format at one precision.
+
+    Attributes:
+        format: ``tflite`` or ``onnx``.
+        precision: ``float32``; ``float16`` (weights of 16 bit); ``dynamic`` (int8 weights, activations quantized at
+            run time); ``int8`` (weights per channel, activations, input and output, all int8); ``int16x8``
+            (activations int16, weights int8).
+    """
+
+    format: Format
+    precision: str
+
+    @property
+    def file(self) -> str:
+        """Its member in the bundle."""
+        return f"{self.precision}.{self.format}"
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether it needs data to learn the range of activations from."""
+        return self.precision in CALIBRATED
+
+
+def schemes(formats: Sequence[str], precisions: Sequence[str]) -> tuple[Scheme, ...]:
+    """Every wanted precision in every wanted format that has it, in the order given.
+
+    Raises:
+        ConversionError: An unknown format or precision; the message offers the nearest.
+    """
+    found: list[Scheme] = []
+    for name in formats:
+        if name not in FORMATS:
+            raise ConversionError(f"{name!r} is no format. {nearest(name, FORMATS)}")
+    for precision in precisions:
+        known = [Scheme(name, precision) for name in FORMATS if precision in PRECISIONS[name]]
+        if not known:
+            every = {known_name for names in PRECISIONS.values() for known_name in names}
+            raise ConversionError(f"{precision!r} is no precision. {nearest(precision, every)}")
+        wanted = [scheme for scheme in known if scheme.format in formats and scheme not in found]
+        if not wanted and not any(scheme in found for scheme in known):
+            raise ConversionError(f"There is no {precision} {'/'.join(formats)}; it exists as {known[0].format}.")
+        found += wanted
+    return tuple(found)

@@ -1,0 +1,143 @@
+"""A stage: work done in a process of its own, so that a converter that crashes is an error and not the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from edge_sdk.base import errors
+from edge_sdk.base.errors import ConversionError, EdgeError
+
+_JOB, _ANSWER, _LOG = "job.json", "answer.json", "log.txt"
+_MARK = "@stage "
+_Job = TypeVar("_Job", bound=msgspec.Struct)
+_Answer = TypeVar("_Answer", bound=msgspec.Struct)
+
+# Nothing here may depend on the machine's GPU, on thread timing or on hash seeds: same input, same digests.
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "KERAS_BACKEND": "tensorflow",
+    "PYTHONHASHSEED": "0",
+    "PYTHONWARNINGS": "ignore",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}
+
+
+class _Failure(msgspec.Struct, frozen=True):
+    kind: str
+    message: str
+
+
+def run_stage(
+    module: str, job: msgspec.Struct, folder: Path, answer: type[_Answer], *, say: Callable[[str], None] = print
+) -> _Answer:
+    """Run ``python -m module folder`` and give back what it answers.
+
+    Args:
+        module: A module whose ``__main__`` part calls `serve`.
+        job: What it is to do; travels as JSON.
+        folder: Where it finds its arrays and leaves its files.
+        answer: Type of its answer.
+        say: Told each step, as it begins.
+
+    Raises:
+        ConversionError: The process crashed; the message says at which step.
+        EdgeError: What the stage raised, as the class that it raised.
+    """
+    (folder / _JOB).write_bytes(msgspec.json.encode(job))
+    (folder / _ANSWER).unlink(missing_ok=True)
+    step = "start"
+    with (
+        (folder / _LOG).open("w+", encoding="utf-8", errors="replace") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", module, str(folder)],
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith(_MARK):
+                    step = line.removeprefix(_MARK).strip()
+                    say(step)
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        log.seek(0)
+        tail = [line.rstrip() for line in log.readlines()[-200:] if line.strip()]
+    if code == 0:
+        return msgspec.json.decode((folder / _ANSWER).read_bytes(), type=answer)
+    if (folder / _ANSWER).is_file():
+        failure = msgspec.json.decode((folder / _ANSWER).read_bytes(), type=_Failure)
+        raise _revive(failure)
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise ConversionError(f"The converter crashed ({name}) at: {step}. {_advice(step)}")
+    raise ConversionError(f"The converter ended with {code} at: {step}. Its last words: {' | '.join(tail[-3:])}")
+
+
+def serve(job_type: type[_Job], work: Callable[[_Job, Path], msgspec.Struct]) -> None:
+    """The other side: read the job, do the work, leave the answer or the error."""
+    folder = Path(sys.argv[1])
+    job = msgspec.json.decode((folder / _JOB).read_bytes(), type=job_type)
+    try:
+        answer = work(job, folder)
+    except EdgeError as error:
+        _leave(folder, _Failure(type(error).__name__, str(error)))
+        sys.exit(3)
+    except Exception as error:  # noqa: BLE001  the outermost frame of this process: a foreign error becomes ours
+        traceback.print_exc()
+        words = str(error).strip().splitlines()
+        _leave(folder, _Failure("ConversionError", f"{type(error).__name__}: {words[0] if words else 'no message'}"))
+        sys.exit(4)
+    _leave(folder, answer)
+
+
+def at(step: str) -> None:
+    """Say which step begins."""
+    sys.stdout.write(f"{_MARK}{step}\n")
+    sys.stdout.flush()
+
+
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for one conversion; gone afterwards, whatever happens."""
+    return tempfile.TemporaryDirectory(prefix="edge-sdk-convert-", ignore_cleanup_errors=True)
+
+
+def _leave(folder: Path, answer: msgspec.Struct) -> None:
+    (folder / _ANSWER).write_bytes(msgspec.json.encode(answer))
+
+
+def _revive(failure: _Failure) -> EdgeError:
+    kinds: Mapping[str, Any] = vars(errors)
+    kind = kinds.get(failure.kind, ConversionError)
+    simple = {"ConversionError", "CalibrationError", "ConfigError", "BundleFormatError"}
+    if failure.kind in simple:
+        revived: EdgeError = kind(failure.message)
+        return revived
+    return ConversionError(failure.message)
+
+
+def _advice(step: str) -> str:
+    if "int8" in step or "int16" in step:
+        return (
+            "TensorFlow's quantizer does that on recurrent layers (LSTM, GRU): build the model with unroll=True, or "
+            "take --precision float16 or dynamic."
+        )
+    return "Try another --format or --precision, and report the model."

@@ -1,0 +1,1 @@
+"""Targets: what runtimes, delegates and boards can take of a model."""
