@@ -85,6 +85,38 @@ class Ranges:
         return self._ranges[-1][1] if self._ranges else 0
 
     @property
+    def first(self) -> int:
+        """The lowest number in it; 0 when empty."""
+        return self._ranges[0][0] if self._ranges else 0
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    def __len__(self) -> int:
+        return sum(high - low + 1 for low, high in self._ranges)
+
+    def overlap(self, low: int, high: int) -> list[tuple[int, int]]:
+        """What of ``low … high`` is in it, as rising ranges."""
+        at = bisect_right(self._ranges, [low, 1 << 62]) - 1
+        if at < 0 or self._ranges[at][1] < low:
+            at += 1
+        found = []
+        while at < len(self._ranges) and self._ranges[at][0] <= high:
+            found.append((max(low, self._ranges[at][0]), min(high, self._ranges[at][1])))
+            at += 1
+        return found
+
+    def take(self, low: int, high: int) -> list[tuple[int, int]]:
+        """Remove ``low … high``; return what of it was there, as rising ranges."""
+        taken = self.overlap(low, high)
+        if taken:
+            first = bisect_right(self._ranges, [taken[0][0], 1 << 62]) - 1
+            last = first + len(taken)
+            left = [[self._ranges[first][0], low - 1], [high + 1, self._ranges[last - 1][1]]]
+            self._ranges[first:last] = [item for item in left if item[0] <= item[1]]
+        return taken
+
+    @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """The ranges, rising."""
         return tuple((low, high) for low, high in self._ranges)

@@ -18,6 +18,7 @@ class OutboxStats:
     Attributes:
         rows: Results that wait for a receipt.
         file_bytes: Size of the file and its log.
+        quota_bytes: What the file may grow to.
         oldest: Lowest sequence number still held, or the next one when empty.
         newest: Highest sequence number ever given; 0 before the first.
         dropped: Results given up under a full quota, since the outbox was made.
@@ -25,6 +26,7 @@ class OutboxStats:
 
     rows: int
     file_bytes: int
+    quota_bytes: int
     oldest: int
     newest: int
     dropped: int
@@ -32,6 +34,9 @@ class OutboxStats:
 
 class Outbox(Protocol):
     """Accepted results that outlive a crash or a power cut, numbered, oldest first, until a receipt names them.
+
+    Every method may be called from any thread. `acknowledge` and `stats` touch no disk; the rows that are forgotten
+    leave the file with the next `put`, so a crash in between brings them back, which is harmless.
 
     Attributes:
         epoch: Random id made with the outbox.
