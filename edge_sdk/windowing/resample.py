@@ -53,5 +53,5 @@ def interpolate(
     before, after = knots[right - 1], knots[right]
     share = np.clip((cells - before) / (after - before), 0.0, 1.0).astype(np.float32)[:, None]
     values = rows[right - 1] * (1 - share) + rows[right] * share
-    measured = (after - before <= span + tolerance) | (cells - before <= NEAR) | (after - cells <= NEAR)
+    measured = (after - before <= span + tolerance) | (cells - before <= NEAR) | (after - cells < NEAR)
     return values, measured

@@ -126,7 +126,7 @@ class Windower:
         return self._origin + self._size
 
     def _take(self, run: Run, windows: list[Window]) -> None:
-        finite: NDArray[np.bool_] = np.isfinite(run.samples).all(axis=1)
+        finite = np.asarray(np.isfinite(run.samples).all(axis=1), dtype=np.bool_)
         if not finite.all():
             self._counted["samples.nan"] += int(len(run) - np.count_nonzero(finite))
             run = run.take(finite)
