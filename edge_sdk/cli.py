@@ -58,3 +58,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         terminal.error("interrupted")
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

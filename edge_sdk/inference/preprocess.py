@@ -72,6 +72,25 @@ class Scale(Affine):
         super().__init__(np.asarray([options.factor], np.float32), np.asarray([options.offset], np.float32))
 
 
+class Clip:
+    """Cut off what lies outside ``[minimum, maximum]``: a knock must not stretch a quantized input's range."""
+
+    class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+        """The two ends, in what the step before gives."""
+
+        minimum: float
+        maximum: float
+
+    def __init__(self, options: Options) -> None:
+        if not options.minimum < options.maximum:
+            raise BundleFormatError(f"clip wants minimum below maximum; given is {options}.")
+        self._options = options
+
+    def apply(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Transform ``(…, n_samples, n_channels)``."""
+        return np.clip(samples, np.float32(self._options.minimum), np.float32(self._options.maximum))
+
+
 class Preprocess:
     """All steps of a bundle, in order."""
 

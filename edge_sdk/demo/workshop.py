@@ -1,0 +1,156 @@
+"""The demo's workshop: one network per sensor is trained and converted into a signed bundle; both are cached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import edge_sdk
+from edge_sdk.base.errors import ConversionError
+from edge_sdk.contract.bundle import Bundle, read_bundle
+from edge_sdk.contract.trust import SigningKey, Trust
+from edge_sdk.demo import exercises
+from edge_sdk.demo.exercises import EXERCISES, SENSORS, Recording
+
+SEED = 1
+_SOURCES_OF_TRAINING = ("edge_sdk/demo/exercises.py", "edge_sdk/demo/training.py")
+_SOURCES_OF_BUNDLES = ("converters", "edge_sdk/contract", "edge_sdk/inference", "edge_sdk/demo/workshop.py")
+_UNITS = {"accelerometer": "g", "gyroscope": "rad/s"}
+_LIMITS = {"accelerometer": 20.0, "gyroscope": 40.0}
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Workpiece:
+    """What the workshop made of one sensor.
+
+    Attributes:
+        bundle: The signed bundle, opened.
+        key_file: The public key that signed it.
+        report: What ``edge-sdk convert --json`` wrote: a row per variant.
+    """
+
+    bundle: Bundle
+    key_file: Path
+    report: list[dict[str, Any]]
+
+
+def make_bundles(cache: Path, recordings: Sequence[Recording], *, progress: Progress) -> dict[str, Workpiece]:
+    """Train and convert every sensor's network, or take it from the cache.
+
+    Args:
+        cache: A directory of ours; what is in it is known by the digest of everything that went into it.
+        recordings: All recordings; `exercises.UNSEEN_PEOPLE` are only evaluated on.
+        progress: Told what is being done, how far it is, and of how much.
+    """
+    seen = [recording for recording in recordings if recording.person not in exercises.UNSEEN_PEOPLE]
+    unseen = [recording for recording in recordings if recording.person in exercises.UNSEEN_PEOPLE]
+    models = cache / f"models-{_digest(_SOURCES_OF_TRAINING)}"
+    bundles = cache / f"bundles-{_digest(_SOURCES_OF_TRAINING + _SOURCES_OF_BUNDLES)}"
+    models.mkdir(parents=True, exist_ok=True)
+    bundles.mkdir(parents=True, exist_ok=True)
+    key = cache / "demo.key"
+    if not key.exists():
+        SigningKey.new().write(key)
+    made = {}
+    for sensor in SENSORS:
+        target = bundles / f"{sensor}.edge"
+        if not (target.exists() and target.with_suffix(".json").exists()):
+            model = models / f"{sensor}.keras"
+            if not (model.exists() and model.with_suffix(".npz").exists()):
+                _train(sensor, seen, model, progress)
+            progress(f"converting the {sensor}'s network", 0, 0)
+            _convert(sensor, model, seen, unseen, key, target)
+        bundle = read_bundle(target, Trust.of([key.with_name("demo.key.pub")]))
+        made[sensor] = Workpiece(
+            bundle, key.with_name("demo.key.pub"), json.loads(target.with_suffix(".json").read_text())
+        )
+    return made
+
+
+def _train(sensor: str, recordings: Sequence[Recording], path: Path, progress: Progress) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    progress(f"training the {sensor}'s network", 0, 0)
+    from edge_sdk.demo import training
+
+    trained = training.train(
+        sensor,
+        recordings,
+        seed=SEED,
+        progress=lambda done, total: progress(f"training the {sensor}'s network", done, total),
+    )
+    training.save(trained, path)
+
+
+def _convert(
+    sensor: str, model: Path, seen: Sequence[Recording], unseen: Sequence[Recording], key: Path, target: Path
+) -> None:
+    """Convert with the ordinary command, as anybody would."""
+    work = target.with_suffix(".work")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    x, y, _ = exercises.windows(seen, sensor)
+    np.savez(work / "calibration.npz", x=x, y=y)
+    x, y, _ = exercises.windows(unseen, sensor)
+    np.savez(work / "evaluate.npz", x=x, y=y)
+    recipe = work / "recipe.yaml"
+    recipe.write_bytes(msgspec.json.format(msgspec.json.encode(_recipe(sensor, model)), indent=2))  # JSON is YAML
+    command = [sys.executable, "-m", "edge_sdk.cli", "convert", str(model), "--recipe", str(recipe)]
+    command += ["--format", "tflite", "--format", "onnx", "--precision", "int8", "--sign", str(key)]
+    command += ["--calibration", str(work / "calibration.npz"), "--evaluate", str(work / "evaluate.npz")]
+    command += ["--json", str(target.with_suffix(".json")), "-o", str(target)]
+    answer = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    if answer.returncode:
+        raise ConversionError(f"{' '.join(command)} failed:\n{answer.stdout[-1000:]}{answer.stderr[-2000:]}")
+    shutil.rmtree(work)
+
+
+def _recipe(sensor: str, model: Path) -> dict[str, Any]:
+    from edge_sdk.demo.training import CLIP
+
+    with np.load(model.with_suffix(".npz")) as record:
+        mean, std, temperature = record["mean"].tolist(), record["std"].tolist(), float(record["temperature"])
+    limit = _LIMITS[sensor]
+    channels = [{"name": axis, "unit": _UNITS[sensor], "minimum": -limit, "maximum": limit} for axis in "xyz"]
+    return {
+        "name": sensor,
+        "task": "classification",
+        "sensor": sensor,
+        "channels": channels,
+        "windowing": {
+            "length": exercises.LENGTH,
+            "stride": exercises.STRIDE,
+            "rate_hz": exercises.RATE_HZ,
+            "minimum_coverage": 1.0,
+        },
+        "preprocess": [
+            {"kind": "standardize", "options": {"mean": mean, "std": std}},
+            {"kind": "clip", "options": {"minimum": -CLIP, "maximum": CLIP}},
+        ],
+        "labels": list(EXERCISES),
+        "temperature": temperature,
+    }
+
+
+def _digest(sources: Sequence[str]) -> str:
+    """Digest of source files and of the versions that decide what comes out of them."""
+    root = Path(edge_sdk.__file__).parent.parent
+    digest = hashlib.sha256(f"{SEED} {version('tensorflow')} {version('numpy')} {version('onnxruntime')}".encode())
+    for source in sources:
+        path = root / source
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
