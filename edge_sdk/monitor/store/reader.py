@@ -157,7 +157,12 @@ class StoreReader:
                 (since_rev,),
             ):
                 latest.setdefault(row[0], []).append(_latest(row))
-        return Fleet(rev=rev, now_ns=now_ns, stations=[self._view(row, latest.get(row[0], []), now_ns) for row in rows])
+        return Fleet(
+            rev=rev,
+            now_ns=now_ns,
+            silent_after_ns=self._silent_after_ns,
+            stations=[self._view(row, latest.get(row[0], []), now_ns) for row in rows],
+        )
 
     def station(self, site: str, station: str, *, now_ns: int) -> StationDetail | None:
         """All that is known of one station; None = never heard of."""

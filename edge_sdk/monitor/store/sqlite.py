@@ -94,7 +94,7 @@ class SqliteStore:
         self._count(
             {
                 "messages.received": batch.messages,
-                "messages.quarantined": len(refusals),
+                "messages.quarantined": len(batch.refusals),
                 "quarantine.evicted": evicted,
                 "results.stored": sum(map(len, done.new.values())),
                 "results.duplicates": done.duplicates,

@@ -103,11 +103,13 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         rev: Hand it back to get only what has changed since.
         now_ns: The monitor's clock.
+        silent_after_ns: After so long without a word, an online station counts as silent.
         stations: By site and station.
     """
 
     rev: int
     now_ns: int
+    silent_after_ns: int
     stations: list[StationView]
 
 

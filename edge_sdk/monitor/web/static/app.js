@@ -1,0 +1,82 @@
+// The frame: which page is shown, the live feed, the theme.
+import { setServerTime, setText } from "./dom.js";
+import { fleetPage } from "./fleet.js";
+import { stationPage } from "./station.js";
+import { eventsPage, quarantinePage } from "./lists.js";
+
+/** Stations by "site/station", kept up to date by the live feed. */
+export const fleet = { stations: new Map(), silentAfterNs: 90e9, listeners: new Set() };
+
+const page = document.getElementById("page");
+const connection = document.getElementById("connection");
+let close = () => {};
+
+function route() {
+  const parts = location.pathname.split("/").filter(Boolean).map(decodeURIComponent);
+  if (parts[0] === "station" && parts.length === 3) return ["", () => stationPage(page, fleet, parts[1], parts[2])];
+  if (parts[0] === "events") return ["/events", () => eventsPage(page)];
+  if (parts[0] === "quarantine") return ["/quarantine", () => quarantinePage(page)];
+  return ["/", () => fleetPage(page, fleet)];
+}
+
+export function show() {
+  close();
+  page.replaceChildren();
+  const [current, open] = route();
+  for (const link of document.querySelectorAll("nav a"))
+    if (link.getAttribute("href") === current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  close = open() ?? (() => {});
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-link]");
+  if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
+  event.preventDefault();
+  if (link.pathname !== location.pathname) {
+    history.pushState({}, "", link.pathname + link.search);
+    show();
+    page.focus({ preventScroll: true });
+    scrollTo(0, 0);
+  }
+});
+addEventListener("popstate", show);
+
+function listen(rev) {
+  const feed = new EventSource(`/api/live?since_rev=${rev}`);
+  feed.addEventListener("open", () => state("live"));
+  feed.addEventListener("error", () => state("offline"));
+  feed.addEventListener("fleet", (event) => take(JSON.parse(event.data)));
+}
+
+function take(update) {
+  setServerTime(update.now_ns);
+  fleet.silentAfterNs = update.silent_after_ns;
+  const changed = [];
+  for (const station of update.stations) {
+    const key = `${station.site}/${station.station}`;
+    fleet.stations.set(key, station);
+    changed.push(key);
+  }
+  for (const listener of fleet.listeners) listener(changed);
+}
+
+function state(text) {
+  connection.dataset.state = text;
+  setText(connection, text);
+}
+
+const themes = ["auto", "light", "dark"];
+const button = document.getElementById("theme");
+function theme(name) {
+  document.documentElement.dataset.theme = name;
+  localStorage.setItem("theme", name);
+  setText(button, `Theme: ${name}`);
+}
+button.addEventListener("click", () => theme(themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % 3]));
+theme(document.documentElement.dataset.theme);
+
+show();
+const first = await fetch("/api/stations").then((response) => response.json()).catch(() => null);
+if (first) take(first);
+listen(first?.rev ?? -1);

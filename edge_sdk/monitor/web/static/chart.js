@@ -1,0 +1,116 @@
+// Charts as SVG: the fused label over time, values with their band, contributor lanes, the backlog.
+import { colour, h, percent, s, time } from "./dom.js";
+
+const LEFT = 46, RIGHT = 8, TOP = 8, BOTTOM = 22;
+
+/** A chart that redraws when its width changes: draw(svg, width). */
+function frame(id, label, height, draw) {
+  const svg = s("svg", { id, role: "img", "aria-label": label, height, width: "100%" });
+  const tip = h("div", { class: "tip", hidden: true });
+  const box = h("div", { class: "chart" }, svg, tip);
+  const observer = new ResizeObserver(() => { const width = box.clientWidth; if (width > 60) { svg.setAttribute("viewBox", `0 0 ${width} ${height}`); svg.replaceChildren(); draw(svg, width, height); } });
+  observer.observe(box);
+  box.tip = (event, text) => {
+    tip.hidden = !text;
+    if (!text) return;
+    tip.textContent = text;
+    const at = event.clientX - box.getBoundingClientRect().left;
+    tip.style.left = `${Math.min(Math.max(0, at + 12), box.clientWidth - tip.offsetWidth - 4)}px`;
+  };
+  svg.addEventListener("mouseleave", (event) => box.tip(event, ""));
+  return box;
+}
+
+function axis(svg, width, height, start, end, marks) {
+  const span = end - start;
+  const steps = [1e9, 5e9, 15e9, 60e9, 300e9, 900e9, 3600e9, 3 * 3600e9, 6 * 3600e9, 86400e9, 7 * 86400e9];
+  const step = steps.find((one) => span / one <= Math.max(2, width / 110)) ?? span;
+  const zone = new Date(start / 1e6).getTimezoneOffset() * 60e9;
+  for (let at = Math.ceil((start - zone) / step) * step + zone; at <= end; at += step) {
+    const x = LEFT + ((at - start) / span) * (width - LEFT - RIGHT);
+    const text = step >= 86400e9 ? new Date(at / 1e6).toLocaleDateString(undefined, { month: "short", day: "numeric" })
+      : new Date(at / 1e6).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", ...(step < 60e9 ? { second: "2-digit" } : {}) });
+    svg.append(s("line", { class: "grid", x1: x, x2: x, y1: TOP, y2: height - BOTTOM }), s("text", { class: "axis", x, y: height - 6, "text-anchor": "middle" }, text));
+  }
+  for (const [y, text] of marks) svg.append(s("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }), s("text", { class: "axis", x: LEFT - 6, y: y + 4, "text-anchor": "end" }, text));
+}
+
+/** The fused label over time: a bar per bucket, as high as its confidence; or value and band. */
+export function labelChart(chart, labels) {
+  const isValue = chart.buckets.some((one) => one.value !== null && one.label === null);
+  const words = chart.buckets.length ? `${chart.buckets.length} stretches from ${time(chart.start_ns)} to ${time(chart.end_ns)}; last: ${chart.buckets.at(-1).label ?? chart.buckets.at(-1).value}` : "no results in this range";
+  const box = frame("label-chart", `Fused result over time: ${words}`, 190, (svg, width, height) => {
+    const inner = width - LEFT - RIGHT, room = height - TOP - BOTTOM, span = chart.end_ns - chart.start_ns;
+    const x = (ns) => LEFT + ((ns - chart.start_ns) / span) * inner;
+    if (isValue) {
+      const low = Math.min(...chart.buckets.map((one) => one.low)), high = Math.max(...chart.buckets.map((one) => one.high));
+      const y = (value) => TOP + room * (1 - (value - low) / (high - low || 1));
+      axis(svg, width, height, chart.start_ns, chart.end_ns, [[y(low), low.toPrecision(3)], [y(high), high.toPrecision(3)]]);
+      const at = (one) => x(one.t_ns + chart.width_ns / 2);
+      const band = [...chart.buckets.map((one) => `${at(one)},${y(one.high)}`), ...chart.buckets.toReversed().map((one) => `${at(one)},${y(one.low)}`)];
+      svg.append(s("polygon", { class: "band", points: band.join(" ") }), s("polyline", { class: "line", points: chart.buckets.map((one) => `${at(one)},${y(one.value)}`).join(" ") }));
+    } else {
+      axis(svg, width, height, chart.start_ns, chart.end_ns, [0, 0.5, 1].map((value) => [TOP + room * (1 - value), percent(value)]));
+      for (const one of chart.buckets) {
+        const tall = Math.max(2, room * (one.confidence ?? 0.04));
+        svg.append(s("rect", { x: x(one.t_ns), width: Math.max(1.2, (chart.width_ns / span) * inner + 0.4), y: TOP + room - tall, height: tall, fill: colour(one.label, labels), "data-label": one.label ?? "" }));
+      }
+    }
+    svg.onmousemove = (event) => {
+      const ns = chart.start_ns + ((event.clientX - svg.getBoundingClientRect().left - LEFT) / inner) * span;
+      const one = chart.buckets.find((bucket) => ns >= bucket.t_ns && ns < bucket.t_ns + chart.width_ns);
+      box.tip(event, one ? `${time(one.t_ns)}\n${one.label ?? one.value?.toFixed(3) ?? "no answer"} ${one.confidence === null ? "" : percent(one.confidence)}\n${one.count} results${one.share < 1 ? `, ${percent(one.share)} of them` : ""}` : "");
+    };
+  });
+  return box;
+}
+
+export function legend(labels) {
+  return h("ul", { class: "legend", "aria-label": "Labels" }, labels.map((label) => {
+    const swatch = h("span", { class: "swatch" });
+    swatch.style.background = colour(label, labels);
+    return h("li", {}, swatch, label);
+  }));
+}
+
+/** One lane per model: what each said alone, and when it did not count. */
+export function lanes(chart, labels) {
+  const results = chart.picks.map((one) => ({ t_ns: one.t_ns, ...one.body }));
+  const models = [...new Set(results.flatMap((one) => one.contributors.map((part) => part.model)))];
+  const names = [...models, "fused"], lane = 30, gutter = 112;
+  const height = names.length * lane + 8;
+  const box = frame("lane-chart", `What each model said over time: ${models.join(", ")}`, Math.max(height, 40), (svg, width) => {
+    const inner = width - gutter - RIGHT, span = chart.end_ns - chart.start_ns;
+    const wide = Math.max(2, inner / 60 + 0.4);
+    names.forEach((name, at) => svg.append(s("text", { class: "axis name", x: 0, y: at * lane + 22 }, name.length > 15 ? `${name.slice(0, 14)}…` : name)));
+    for (const one of results) {
+      const x = gutter + ((one.t_ns - chart.start_ns) / span) * inner - wide;
+      names.forEach((name, at) => {
+        const part = name === "fused" ? { ...one, state: "fresh" } : one.contributors.find((item) => item.model === name) ?? { state: "absent" };
+        const fresh = part.state === "fresh";
+        svg.append(s("rect", { x: Math.max(gutter, x), width: wide, y: at * lane + 6, height: lane - 8, rx: 1, fill: fresh ? (part.label === undefined ? "var(--line)" : colour(part.label, labels)) : "var(--none)", opacity: fresh ? 0.35 + 0.65 * (part.confidence ?? 1) : 1 }));
+      });
+    }
+    svg.onmousemove = (event) => {
+      const area = svg.getBoundingClientRect();
+      const ns = chart.start_ns + ((event.clientX - area.left - gutter + wide / 2) / inner) * span;
+      const one = results.reduce((best, item) => (!best || Math.abs(item.t_ns - ns) < Math.abs(best.t_ns - ns) ? item : best), null);
+      if (!one || event.clientX - area.left < gutter) return box.tip(event, "");
+      box.tip(event, [time(one.t_ns), ...one.contributors.map((part) => `${part.model}: ${part.state === "fresh" ? `${part.label ?? part.value} ${percent(part.confidence)}` : part.state}`), `fused: ${one.label ?? one.value} ${percent(one.confidence)}`].join("\n"));
+    };
+  });
+  return box;
+}
+
+/** Waiting results over time. */
+export function backlogChart(points, start, end) {
+  const top = Math.max(10, ...points.map((one) => one.backlog));
+  return frame("backlog-chart", `Backlog over time: highest ${Math.max(0, ...points.map((one) => one.backlog))}, now ${points.at(-1)?.backlog ?? 0}`, 120, (svg, width, height) => {
+    const room = height - TOP - BOTTOM, inner = width - LEFT - RIGHT;
+    const x = (ns) => LEFT + ((ns - start) / (end - start)) * inner, y = (value) => TOP + room * (1 - value / top);
+    axis(svg, width, height, start, end, [[y(0), "0"], [y(top), top.toLocaleString("en")]]);
+    if (!points.length) return;
+    const line = points.map((one) => `${x(one.t_ns)},${y(one.backlog)}`);
+    svg.append(s("polygon", { class: "band warm", points: `${x(points[0].t_ns)},${y(0)} ${line.join(" ")} ${x(points.at(-1).t_ns)},${y(0)}` }), s("polyline", { class: "line warm", points: line.join(" ") }));
+  });
+}
