@@ -71,7 +71,8 @@ const button = document.getElementById("theme");
 function theme(name) {
   document.documentElement.dataset.theme = name;
   localStorage.setItem("theme", name);
-  setText(button, `Theme: ${name}`);
+  setText(button, name === "auto" ? "Auto" : name === "dark" ? "Dark" : "Light");
+  button.setAttribute("aria-label", `Theme: ${name}. Press to change.`);
 }
 button.addEventListener("click", () => theme(themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % 3]));
 theme(document.documentElement.dataset.theme);

@@ -77,18 +77,18 @@ export function legend(labels) {
 export function lanes(chart, labels) {
   const results = chart.picks.map((one) => ({ t_ns: one.t_ns, ...one.body }));
   const models = [...new Set(results.flatMap((one) => one.contributors.map((part) => part.model)))];
-  const names = [...models, "fused"], lane = 30, gutter = 112;
+  const names = [...models, "fused"], lane = 42, gutter = LEFT;
   const height = names.length * lane + 8;
   const box = frame("lane-chart", `What each model said over time: ${models.join(", ")}`, Math.max(height, 40), (svg, width) => {
     const inner = width - gutter - RIGHT, span = chart.end_ns - chart.start_ns;
     const wide = Math.max(2, inner / 60 + 0.4);
-    names.forEach((name, at) => svg.append(s("text", { class: "axis name", x: 0, y: at * lane + 22 }, name.length > 15 ? `${name.slice(0, 14)}…` : name)));
+    names.forEach((name, at) => svg.append(s("text", { class: "axis name", x: gutter, y: at * lane + 14 }, name)));
     for (const one of results) {
       const x = gutter + ((one.t_ns - chart.start_ns) / span) * inner - wide;
       names.forEach((name, at) => {
         const part = name === "fused" ? { ...one, state: "fresh" } : one.contributors.find((item) => item.model === name) ?? { state: "absent" };
         const fresh = part.state === "fresh";
-        svg.append(s("rect", { x: Math.max(gutter, x), width: wide, y: at * lane + 6, height: lane - 8, rx: 1, fill: fresh ? (part.label === undefined ? "var(--line)" : colour(part.label, labels)) : "var(--none)", opacity: fresh ? 0.35 + 0.65 * (part.confidence ?? 1) : 1 }));
+        svg.append(s("rect", { x: Math.max(gutter, x), width: wide, y: at * lane + 19, height: lane - 22, rx: 1, fill: fresh ? (part.label === undefined ? "var(--line)" : colour(part.label, labels)) : "var(--none)", opacity: fresh ? 0.35 + 0.65 * (part.confidence ?? 1) : 1 }));
       });
     }
     svg.onmousemove = (event) => {

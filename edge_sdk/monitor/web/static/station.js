@@ -34,7 +34,7 @@ export function stationPage(page, fleet, site, station) {
     card("over-time", "Fused result over time", h("div", { class: "tools" }, streams, ranges, download), chart),
     h("div", { class: "columns" },
       card("contributors", "Contributors now", table("Contributors now", ["Model", "State", "Label", "Confidence", "Weight", "Age"], parts)),
-      card("backlog-card", "Backlog: results waiting on the station", backlog)),
+      card("backlog-card", "Backlog on the station", backlog)),
     h("div", { class: "columns" },
       card("models", "Models in use", table("Models in use", ["Model", "Runs on", "Variant", "Bundle"], models)),
       card("station-facts", "Station", facts)),
