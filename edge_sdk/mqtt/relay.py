@@ -1,0 +1,187 @@
+"""What to send next: the pure half of the bridge. No I/O, no clock; it sees numbers, not payloads.
+
+A row that the outbox holds is in exactly one of three places while we are connected::
+
+    offer ──▶ live queue ──take_live──▶ in flight ──settle──▶ forgotten
+                  │ overflow               │ expire
+                  ▼                        ▼
+    connected ─▶ backlog ──take_backlog─▶ in flight
+
+The backlog is a set of ranges, so it costs the same whether it holds ten rows or ten million.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from edge_sdk.contract.envelope import OutboxRow
+from edge_sdk.contract.receipt import Ranges
+
+_PATIENCE_LIMIT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Which rows to read from the outbox for the next pack: those of ``low … high``, at most `limit`."""
+
+    low: int
+    high: int
+    limit: int
+
+
+class Relay:
+    """Chooses what is sent, and remembers what is sent and not yet receipted.
+
+    A receipt that does not come means that the monitor is away: then what is in flight goes back to the backlog,
+    and one pack at a time is sent as a probe, with doubling patience, until a receipt comes.
+
+    Args:
+        live_limit: Rows in the live queue; the oldest beyond it become backlog.
+        pack_limit: Rows in a pack.
+        flight_limit: Rows in flight beyond which no backlog is sent.
+        resend_after_s: How long a row may be in flight before it is sent again.
+    """
+
+    def __init__(
+        self, *, live_limit: int = 1000, pack_limit: int = 200, flight_limit: int = 20_000, resend_after_s: float = 30.0
+    ) -> None:
+        self._live_limit = live_limit
+        self._pack_limit = pack_limit
+        self._flight_limit = flight_limit
+        self._resend_after_ns = round(resend_after_s * 1e9)
+        self._patience = 1
+        self._connected = False
+        self._seen = 0
+        self._live: deque[OutboxRow] = deque()
+        self._backlog = Ranges()
+        self._flying = Ranges()
+        self._departures: deque[tuple[int, int, int]] = deque()  # (when, low, high)
+
+    @property
+    def live(self) -> int:
+        """Rows in the live queue."""
+        return len(self._live)
+
+    @property
+    def backlog(self) -> tuple[tuple[int, int], ...]:
+        """Numbers still to be sent as backlog."""
+        return self._backlog.ranges
+
+    @property
+    def in_flight(self) -> tuple[tuple[int, int], ...]:
+        """Numbers sent on this connection that nobody has receipted."""
+        return self._flying.ranges
+
+    def connected(self, *, oldest: int, newest: int) -> None:
+        """A connection begins: all that the outbox holds, ``oldest … newest``, is backlog."""
+        self.disconnected()
+        self._connected = True
+        self._patience = 1
+        self._seen = newest
+        if oldest <= newest:
+            self._backlog.add(oldest, newest)
+
+    def disconnected(self) -> None:
+        """The connection is gone, and with it what we knew of it."""
+        self._connected = False
+        self._live.clear()
+        self._departures.clear()
+        self._backlog, self._flying = Ranges(), Ranges()
+
+    def offer(self, rows: Sequence[OutboxRow]) -> None:
+        """Rows were just accepted: they go out live, or wait in the outbox while we are not connected."""
+        if not self._connected:
+            return
+        for row in rows:
+            if row.seq <= self._seen:
+                continue  # accepted while we connected: it is backlog already
+            if row.seq > self._seen + 1:
+                self._backlog.add(self._seen + 1, row.seq - 1)
+            self._seen = row.seq
+            self._live.append(row)
+        while len(self._live) > self._live_limit:
+            self._backlog.add(self._live.popleft().seq)
+
+    def take_live(self, *, limit: int, now_ns: int) -> list[OutboxRow]:
+        """Rows to send now, one message each; they are in flight from here on."""
+        rows = [self._live.popleft() for _ in range(min(limit, len(self._live)))]
+        for row in rows:
+            self._depart(row.seq, row.seq, now_ns)
+        return rows
+
+    def next_backlog(self) -> Ask | None:
+        """What to read for the next pack; None = nothing now."""
+        room = self._flight_limit if self._patience == 1 else self._pack_limit
+        room -= len(self._flying)
+        spans = self._backlog.ranges
+        if not spans or room <= 0:
+            return None
+        return Ask(spans[0][0], spans[0][1], min(self._pack_limit, room))
+
+    def take_backlog(self, ask: Ask, rows: Sequence[OutboxRow], *, exhausted: bool, now_ns: int) -> None:
+        """`rows` were read for `ask` and go out: they are in flight from here on.
+
+        Args:
+            ask: What `next_backlog` said.
+            rows: What is sent of it: a beginning of what the outbox holds there.
+            exhausted: Whether the outbox holds no more of what was asked.
+            now_ns: Monotonic time.
+        """
+        end = ask.high if exhausted or not rows else rows[-1].seq
+        wanted = Ranges(tuple(self._backlog.take(ask.low, end)))  # what is not among the rows has left the outbox
+        for span in runs(row.seq for row in rows):
+            for low, high in wanted.overlap(*span):  # a receipt may have come while the rows were read
+                self._depart(low, high, now_ns)
+
+    def settle(self, ranges: Iterable[tuple[int, int]]) -> int:
+        """These are stored, or have left the outbox: never send them again. Returns how many were in flight."""
+        landed = 0
+        for low, high in ranges:
+            landed += sum(end - begin + 1 for begin, end in self._flying.take(low, high))
+            self._backlog.take(low, high)
+        if landed:
+            self._patience = 1
+        return landed
+
+    def due_ns(self) -> int | None:
+        """Monotonic time at which `expire` has something to do; None = nothing is in flight."""
+        while self._departures and not self._flying.overlap(*self._departures[0][1:]):
+            self._departures.popleft()
+        if not self._departures:
+            return None
+        return self._departures[0][0] + self._resend_after_ns * self._patience
+
+    def expire(self, now_ns: int) -> int:
+        """Put what has been in flight for too long back into the backlog; returns how many."""
+        count = 0
+        wait_ns = self._resend_after_ns * self._patience
+        while self._departures and self._departures[0][0] + wait_ns <= now_ns:
+            _, low, high = self._departures.popleft()
+            for begin, end in self._flying.take(low, high):
+                self._backlog.add(begin, end)
+                count += end - begin + 1
+        if count:
+            self._patience = min(2 * self._patience, _PATIENCE_LIMIT)
+        return count
+
+    def _depart(self, low: int, high: int, now_ns: int) -> None:
+        self._flying.add(low, high)
+        if self._departures:
+            when, first, last = self._departures[-1]
+            if last + 1 == low and now_ns - when < self._resend_after_ns // 16:
+                self._departures[-1] = (when, first, high)
+                return
+        self._departures.append((now_ns, low, high))
+
+
+def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Rising numbers as inclusive ranges."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] + 1 == number:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
