@@ -110,7 +110,7 @@ def prove(job: ProofJob, folder: Path) -> Proof:
                 metric=_metric(job.recipe.task, answers, source, truth),
                 latency_ms=median_ms(times[1]),
                 float_latency_ms=median_ms(times[0]),
-                tolerance=_tolerance(opened, [inputs[index] for index in checks], answers[checks], source),
+                tolerance=_tolerance(opened, [inputs[index] for index in checks], answers[checks], answers),
                 worst=worst,
                 runtime=f"{opened.backend.runtime} {opened.backend.version}",
             )
@@ -182,7 +182,7 @@ def _choose_checks(source: NDArray[np.float32]) -> NDArray[np.intp]:
 
 
 def _tolerance(
-    opened: _Opened, inputs: list[NDArray[np.float32]], answers: NDArray[np.float32], source: NDArray[np.float32]
+    opened: _Opened, inputs: list[NDArray[np.float32]], answers: NDArray[np.float32], every: NDArray[np.float32]
 ) -> float:
     """How far the same model may be off on another processor.
 
@@ -198,7 +198,7 @@ def _tolerance(
         for _ in range(4):
             nudged = (window + step * rng.choice([-1.0, 0.0, 1.0], window.shape)).astype(np.float32)
             worst = max(worst, float(np.abs(opened.backend.run([nudged])[0].reshape(-1) - answer).max()))
-    spread = float(np.ptp(source, axis=0).max())
+    spread = float(np.ptp(every, axis=0).max())
     return float(min(max(4 * out.scale, 3 * worst, 1e-4 * max(spread, 1e-3)), max(0.5 * spread, 4 * out.scale)))
 
 

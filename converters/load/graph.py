@@ -10,6 +10,10 @@ import tf2onnx
 
 from edge_sdk.base.errors import ConversionError
 
+# One thread: sums in one order, so that the same model gives the same digits each time.
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+
 OPSET = 17  # ONNX Runtime 1.12 and newer; JetPack 5's builds included
 
 

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from converters.evaluate.interval import mean_interval, wilson
+
+
+@given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_a_wilson_interval_holds_the_share_and_stays_a_share(pair: tuple[int, int]) -> None:
+    hits, n = pair
+
+    low, high = wilson(hits, n)
+
+    assert 0.0 <= low <= hits / n <= high + 1e-12
+    assert high <= 1.0
+    assert high > low
+
+
+def test_a_wilson_interval_is_the_published_one() -> None:
+    # Newcombe 1998, table I: 81 of 263 gives 0.2553 to 0.3662.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def test_a_mean_of_one_has_no_width() -> None:
+    assert mean_interval(np.array([2.0])) == (2.0, 2.0)
