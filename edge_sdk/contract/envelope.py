@@ -5,9 +5,9 @@ A result's JSON is made once, when it is accepted; sending it wraps those bytes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -123,6 +123,13 @@ def decode_pack(payload: bytes) -> Pack:
         return _check_version(_pack_decoder.decode(payload))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
+
+
+def unpack(pack: Pack) -> Iterator[ResultMessage]:
+    """The results of a pack, each with the whole envelope, as if it had come alone."""
+    for packed in pack.results:
+        fields: dict[str, Any] = {name: getattr(packed, name) for name in packed.__struct_fields__}
+        yield ResultMessage(v=pack.v, station=pack.station, epoch=pack.epoch, backlog=pack.backlog, **fields)
 
 
 def _bool(value: bool) -> str:
