@@ -53,7 +53,7 @@ def subscribe(
     certificate_file: Path | None,
     key_file: Path | None,
 ) -> None:
-    r"""Print what stations publish; into a pipe one JSON object a line: kind, site, station, retained, message.
+    """Print what stations publish; into a pipe one JSON object a line: kind, site, station, retained, message.
 
     URL is mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; without it, mqtt://127.0.0.1.
 
@@ -63,7 +63,7 @@ def subscribe(
       edge-sdk subscribe mqtt://broker.lan --site hall --only result
       edge-sdk subscribe mqtts://broker.lan --ca-file ca.crt --username reader --password-file secret
       edge-sdk subscribe --count 10 --only result | jq -r .message.label
-    """
+    """  # noqa: D301 (click wants the backspace itself)
     subscriber = Subscriber(
         url,
         site=site,
