@@ -48,36 +48,52 @@ class Workpiece:
     report: list[dict[str, Any]]
 
 
-def make_bundles(cache: Path, recordings: Sequence[Recording], *, progress: Progress) -> dict[str, Workpiece]:
-    """Train and convert every sensor's network, or take it from the cache.
+def make(
+    directory: Path, seen: Sequence[Recording], unseen: Sequence[Recording], *, progress: Progress
+) -> dict[str, Workpiece]:
+    """Train and convert every sensor's network; what is in `directory` already is taken as it is.
 
     Args:
-        cache: A directory of ours; what is in it is known by the digest of everything that went into it.
-        recordings: All recordings; `exercises.UNSEEN_PEOPLE` are only evaluated on.
+        directory: Where models, key and bundles are kept.
+        seen: Recordings to train and to calibrate on.
+        unseen: Recordings of other people, to evaluate on.
         progress: Told what is being done, how far it is, and of how much.
     """
-    seen = [recording for recording in recordings if recording.person not in exercises.UNSEEN_PEOPLE]
-    unseen = [recording for recording in recordings if recording.person in exercises.UNSEEN_PEOPLE]
-    models = cache / f"models-{_digest(_SOURCES_OF_TRAINING)}"
-    bundles = cache / f"bundles-{_digest(_SOURCES_OF_TRAINING + _SOURCES_OF_BUNDLES)}"
-    models.mkdir(parents=True, exist_ok=True)
-    bundles.mkdir(parents=True, exist_ok=True)
-    key = cache / "demo.key"
+    directory.mkdir(parents=True, exist_ok=True)
+    key = directory / "demo.key"
     if not key.exists():
         SigningKey.new().write(key)
+    public = key.with_name("demo.key.pub")
     made = {}
     for sensor in SENSORS:
-        target = bundles / f"{sensor}.edge"
-        if not (target.exists() and target.with_suffix(".json").exists()):
-            model = models / f"{sensor}.keras"
+        target = directory / f"{sensor}.edge"
+        report = target.with_suffix(".json")
+        if not (target.exists() and report.exists()):
+            model = directory / f"{sensor}.keras"
             if not (model.exists() and model.with_suffix(".npz").exists()):
                 _train(sensor, seen, model, progress)
             progress(f"converting the {sensor}'s network", 0, 0)
             _convert(sensor, model, seen, unseen, key, target)
-        bundle = read_bundle(target, Trust.of([key.with_name("demo.key.pub")]))
-        made[sensor] = Workpiece(
-            bundle, key.with_name("demo.key.pub"), json.loads(target.with_suffix(".json").read_text())
-        )
+        made[sensor] = Workpiece(read_bundle(target, Trust.of([public])), public, json.loads(report.read_text()))
+    return made
+
+
+def cached(cache: Path, recordings: Sequence[Recording], *, progress: Progress) -> dict[str, Workpiece]:
+    """The bundles of the demo, for `exercises.UNSEEN_PEOPLE`; known by the digest of everything that makes them."""
+    seen = [recording for recording in recordings if recording.person not in exercises.UNSEEN_PEOPLE]
+    unseen = [recording for recording in recordings if recording.person in exercises.UNSEEN_PEOPLE]
+    trained = cache / f"models-{_digest(_SOURCES_OF_TRAINING)}"
+    directory = cache / f"bundles-{_digest(_SOURCES_OF_TRAINING + _SOURCES_OF_BUNDLES)}"
+    directory.mkdir(parents=True, exist_ok=True)
+    for model in trained.glob("*.keras") if trained.exists() else ():
+        shutil.copy(model, directory)
+        shutil.copy(model.with_suffix(".npz"), directory)
+    made = make(directory, seen, unseen, progress=progress)
+    if not trained.exists():
+        trained.mkdir()
+        for model in directory.glob("*.keras"):
+            shutil.copy(model, trained)
+            shutil.copy(model.with_suffix(".npz"), trained)
     return made
 
 

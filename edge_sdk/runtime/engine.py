@@ -75,7 +75,8 @@ class Engine:
         self.counters = Counters()
         self._sensors, self._pipelines, self._outbox, self._clock = sensors, pipelines, outbox, clock
         self._accepted, self._noticed = accepted, noticed
-        self._sources = anyio.CancelScope()
+        self._sources: anyio.CancelScope | None = None
+        self._is_stopping = False
 
     async def run(self) -> None:
         """Work until every sensor has ended, or until cancelled; what was predicted by then is committed."""
@@ -84,14 +85,18 @@ class Engine:
         async with anyio.create_task_group() as group:
             group.start_soon(self._predict, blocks, send_results, name="predict")
             group.start_soon(self._commit, results, name="commit")
-            with self._sources:
+            with anyio.CancelScope() as self._sources:
+                if self._is_stopping:
+                    self._sources.cancel()
                 async with send_block, anyio.create_task_group() as sources:
                     for sensor in self._sensors:
                         sources.start_soon(self._measure, sensor, send_block.clone(), name=f"sensor {sensor.name}")
 
     def stop(self) -> None:
         """Measure no more; `run` returns once what was measured is predicted and committed."""
-        self._sources.cancel()
+        self._is_stopping = True
+        if self._sources is not None:
+            self._sources.cancel()
 
     async def _measure(self, sensor: Sensor, blocks: MemoryObjectSendStream[Reading]) -> None:
         """Keep one sensor running; a lost one is a state and an event, never a crash."""
@@ -108,7 +113,9 @@ class Engine:
                 begun_ns = self._clock.monotonic_ns()
                 try:
                     await sensor.run(emit)
-                except SensorError as error:
+                except Exception as error:
+                    if not isinstance(error, SensorError):
+                        log.exception("sensor plug-in failed", extra={"sensor": sensor.name})
                     self.counters.count(f"sensors.lost.{sensor.name}")
                     self._turn(sensor.name, SensorState.LOST, str(error))
                     backoff.worked_for((self._clock.monotonic_ns() - begun_ns) / 1e9)

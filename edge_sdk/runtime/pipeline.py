@@ -67,7 +67,6 @@ class Pipeline:
         self._counters = Counters()
         first = _check_models(self.models)
         self._labels, self._unit = first.labels, first.unit
-        self._lateness_ns = round(lateness_s * 1e9)
         self._routes: dict[str, list[tuple[Windower, list[Model]]]] = {}
         named = sensors or {}
         for model in self.models:
@@ -77,7 +76,8 @@ class Pipeline:
             [model.name for model in self.models],
             policy=align,
             max_age_ns=round(max_age_s * 1e9),
-            lateness_ns=self._lateness_ns,
+            lateness_ns=round(lateness_s * 1e9),
+            tick_ns=None,
         )
         self._flags = tuple(f"fallback.{model.name}" for model in self.models if model.fallback)
         self._digests = {model.name: model.bundle.digest for model in self.models}
@@ -132,7 +132,7 @@ class Pipeline:
     def _route(self, sensor: str, windowing: Windowing, channels: int, model: Model) -> None:
         routes = self._routes.setdefault(sensor, [])
         for windower, models in routes:
-            if windower.spec == windowing and windower.channels == channels:
+            if windower.spec == windowing:
                 models.append(model)
                 return
         windower = Windower(windowing, sensor=sensor, channels=channels, lateness_ns=0)

@@ -55,7 +55,7 @@ class Replay:
         while True:
             for first, last in self._blocks():
                 due_s = (played_s + float(self._times_s[last - 1])) / options.speed
-                await anyio.sleep(due_s - (self._clock.monotonic_ns() - begun_ns) / 1e9)
+                await anyio.sleep(max(0.0, due_s - (self._clock.monotonic_ns() - begun_ns) / 1e9))
                 await emit(
                     Reading(
                         self.name,
@@ -76,11 +76,7 @@ class Replay:
         size = max(1, round(self._options.block_s * self._options.rate_hz))
         cuts = np.flatnonzero(np.diff(self._times_s) > 2.0 / self._options.rate_hz) + 1
         edges = [0, *cuts.tolist(), len(self._times_s)]
-        return [
-            (first, min(first + size, end))
-            for begin, end in pairwise(edges)
-            for first in range(begin, end, size)
-        ]
+        return [(first, min(first + size, end)) for begin, end in pairwise(edges) for first in range(begin, end, size)]
 
 
 def _read(path: Path, name: str) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

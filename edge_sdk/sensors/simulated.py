@@ -43,7 +43,7 @@ class Simulated:
         begun_ns, wall_ns, blocks = self._clock.monotonic_ns(), self._clock.wall_ns(), 0
         while True:
             t_s = (blocks * size + np.arange(size)) / options.rate_hz
-            await anyio.sleep(float(t_s[-1]) - (self._clock.monotonic_ns() - begun_ns) / 1e9)
+            await anyio.sleep(max(0.0, float(t_s[-1]) - (self._clock.monotonic_ns() - begun_ns) / 1e9))
             wave = options.mean + options.swing * np.sin(2 * np.pi * (t_s + wall_ns / 1e9) / options.period_s)
             noise = rng.normal(0.0, options.noise, (size, options.channels))
             await emit(

@@ -1,0 +1,141 @@
+"""Assembly: names in ``station.yaml`` become objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import edge_sdk
+from edge_sdk.base import plugins
+from edge_sdk.base.clock import Clock, to_datetime
+from edge_sdk.base.errors import ConfigError
+from edge_sdk.config.loading import convert
+from edge_sdk.config.station import BrokerConfig, FusionConfig, ModelConfig, StationConfig, StreamConfig
+from edge_sdk.contract.events import Birth
+from edge_sdk.contract.trust import Trust
+from edge_sdk.fusion.base import Fuser
+from edge_sdk.inference.model import Model
+from edge_sdk.mqtt.transport import BrokerAddress, Tls
+from edge_sdk.outbox.sqlite import SqliteOutbox
+from edge_sdk.runtime.pipeline import Pipeline
+from edge_sdk.sensors.base import Sensor
+from edge_sdk.station.health import board_name
+
+SENSORS = "edge_sdk.sensors"
+FUSERS = "edge_sdk.fusers"
+OUTBOX_FILE = "outbox.sqlite"
+
+
+class Assembly:
+    """Builds the parts of one station.
+
+    Attributes:
+        config: What the file says.
+        path: The file; relative paths in it begin at its directory.
+    """
+
+    def __init__(self, config: StationConfig, path: Path, *, clock: Clock) -> None:
+        self.config, self.path, self._clock = config, path, clock
+
+    def trust(self) -> Trust:
+        """Whose bundles are accepted. Raises ConfigError for an unreadable key."""
+        return Trust.of(self.config.trust.keys, allow_unsigned=self.config.trust.allow_unsigned)
+
+    def model(self, settings: ModelConfig) -> Model:
+        """Open one model. Raises BundleError, BackendUnavailableError, WrongAnswerError."""
+        return Model.open(
+            settings.bundle,
+            trust=self.trust(),
+            runtime=settings.runtime,
+            precision=settings.precision,
+            threads=settings.threads,
+            delegates=settings.delegates,
+            fallback_cpu=settings.fallback == "cpu",
+        )
+
+    def fuser(self, stream: str, settings: FusionConfig) -> Fuser:
+        """Build one fuser. Raises ConfigError for wrong options, PluginError for an unknown name."""
+        fuser: Fuser = self._plugin(FUSERS, settings.method, settings.options, f"streams.{stream}.fusion.options")
+        return fuser
+
+    def pipeline(self, stream: str, settings: StreamConfig) -> Pipeline:
+        """Build one stream: open its models, find their sensors."""
+        models = [self.model(model) for model in settings.models]
+        sensors = {
+            model.name: chosen.sensor or model.bundle.manifest.sensor
+            for model, chosen in zip(models, settings.models, strict=True)
+        }
+        for name, sensor in sensors.items():
+            if sensor not in self.config.sensors:
+                raise ConfigError(
+                    f"{self.path}: streams.{stream}: model {name!r} reads sensor {sensor!r}, and there is none of that "
+                    f"name. Sensors are {', '.join(self.config.sensors)}; write `sensor: NAME` beside its bundle."
+                )
+        return Pipeline(
+            models,
+            self.fuser(stream, settings.fusion),
+            stream=stream,
+            sensors=sensors,
+            align=settings.align,
+            lateness_s=settings.lateness_s,
+            max_age_s=settings.max_age_s,
+        )
+
+    def pipelines(self) -> list[Pipeline]:
+        """Build every stream."""
+        return [self.pipeline(stream, settings) for stream, settings in self.config.streams.items()]
+
+    def sensor(self, name: str) -> Sensor:
+        """Build one sensor; nothing is opened yet. Raises ConfigError, PluginError, SensorError."""
+        settings = self.config.sensors[name]
+        sensor: Sensor = self._plugin(
+            SENSORS, settings.kind, settings.options, f"sensors.{name}.options", name, clock=self._clock
+        )
+        return sensor
+
+    def sensors(self) -> list[Sensor]:
+        """Build every sensor."""
+        return [self.sensor(name) for name in self.config.sensors]
+
+    def outbox(self) -> SqliteOutbox:
+        """Open the outbox. Raises OutboxError."""
+        self.config.state_directory.mkdir(parents=True, exist_ok=True)
+        return SqliteOutbox.open(
+            self.config.state_directory / OUTBOX_FILE,
+            clock=self._clock,
+            quota_bytes=round(self.config.outbox.quota_mb * 1e6),
+            on_full=self.config.outbox.on_full,
+        )
+
+    def birth(self, pipelines: Sequence[Pipeline], *, epoch: str, oldest: int, started_ns: int) -> Birth:
+        """Who the station is and what really runs on it."""
+        place = self.config.location
+        return Birth(
+            site=self.config.site,
+            station=self.config.station,
+            epoch=epoch,
+            oldest=oldest,
+            version=edge_sdk.__version__,
+            board=board_name(),
+            latitude=place.latitude if place else None,
+            longitude=place.longitude if place else None,
+            streams=tuple(pipeline.stream for pipeline in pipelines),
+            models=tuple(model.in_use() for pipeline in pipelines for model in pipeline.models),
+            started=to_datetime(started_ns),
+        )
+
+    def _plugin(self, group: str, name: str, options: dict[str, Any], where: str, *args: Any, **more: Any) -> Any:
+        kind = plugins.load(group, name)
+        given = convert(options, kind.Options, source=f"{self.path}: {where}", directory=self.path.parent)
+        return kind(*args, given, **more)
+
+
+def broker_address(config: BrokerConfig) -> BrokerAddress:
+    """Where the broker is. Raises ConfigError for a URL that is none."""
+    return BrokerAddress.parse(
+        config.url,
+        tls=Tls(ca_file=config.ca_file, certificate_file=config.certificate_file, key_file=config.key_file),
+        username=config.username,
+        password_file=config.password_file,
+    )

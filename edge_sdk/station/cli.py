@@ -1,0 +1,83 @@
+"""``edge-sdk station``: check a configuration, run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge_sdk.base import terminal
+
+
+@click.group()
+def station() -> None:
+    r"""The program on the board with the sensors.
+
+    \b
+    Examples:
+      edge-sdk station check station.yaml
+      edge-sdk station run station.yaml
+    """
+
+
+@station.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--no-broker", is_flag=True, help="Leave the broker alone.")
+@terminal.json_option
+def check(config: Path, no_broker: bool, json_file: str | None) -> None:
+    r"""Try everything that CONFIG needs, short of starting: exit code 78 when the station could not work.
+
+    \b
+    Examples:
+      edge-sdk station check station.yaml
+      edge-sdk station check station.yaml --no-broker --json -
+    """
+    from edge_sdk.base.errors import ConfigError
+    from edge_sdk.station.check import check_station
+
+    findings = []
+    for finding in check_station(config, broker=not no_broker):
+        findings.append(finding)
+        if json_file != "-":
+            mark, colour = ("ok  ", "green") if finding.ok else ("BAD ", "red") if finding.must else ("note", "yellow")
+            click.echo(f"{click.style(mark, fg=colour)} {finding.what}: {finding.detail}")
+    terminal.write_json(json_file, findings)
+    bad = sum(1 for finding in findings if finding.must and not finding.ok)
+    if bad:
+        raise ConfigError(f"{config}: {bad} of {len(findings)} checks failed; the lines above say what to do.")
+
+
+@station.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--drain-s", type=float, default=5.0, show_default=True, help="Seconds to drain the outbox when stopped.")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+@click.option("--log-json", is_flag=True, help="One JSON object a line.")
+@terminal.json_option
+def run(config: Path, drain_s: float, log_level: str, log_json: bool, json_file: str | None) -> None:
+    r"""Run CONFIG until told to stop, or until every sensor has ended.
+
+    SIGTERM and SIGINT stop it in order; what is not delivered by then stays in the outbox. With --json,
+    the counters are written at the end.
+
+    \b
+    Examples:
+      edge-sdk station run station.yaml
+      edge-sdk station run station.yaml --log-json
+    """
+    import anyio
+
+    from edge_sdk.base import logs
+    from edge_sdk.base.clock import SystemClock
+    from edge_sdk.config.station import read_station
+    from edge_sdk.station.assembly import Assembly
+    from edge_sdk.station.station import Station
+
+    logs.configure(log_level, as_json=log_json)
+    clock = SystemClock()
+    assembled = Station(Assembly(read_station(config), config, clock=clock), clock=clock)
+
+    async def work() -> None:
+        await assembled.run(drain_s=drain_s)
+
+    anyio.run(work)
+    terminal.write_json(json_file, assembled.final_counters)

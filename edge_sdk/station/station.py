@@ -1,0 +1,176 @@
+"""The station: engine, outbox and bridge under one task group, from birth to an orderly death."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from edge_sdk.base.clock import Clock, ClockState, to_datetime
+from edge_sdk.contract.envelope import OutboxRow
+from edge_sdk.contract.events import Birth, Health, Severity, StationEvent
+from edge_sdk.contract.topics import Topics
+from edge_sdk.mqtt.bridge import Bridge
+from edge_sdk.mqtt.paho import PahoTransport
+from edge_sdk.mqtt.transport import Message, Transport
+from edge_sdk.runtime.engine import Engine
+from edge_sdk.station.assembly import Assembly, broker_address
+from edge_sdk.station.health import rss_bytes, temperature_c
+
+log = logging.getLogger(__name__)
+
+_DRAIN_POLL_S = 0.05
+
+
+class Station:
+    """One station, assembled and ready to run.
+
+    Attributes:
+        engine: Sensors, pipelines and commits.
+        bridge: From the outbox to the broker.
+        outbox: Accepted results.
+        final_counters: Everything counted, once `run` has returned.
+    """
+
+    def __init__(self, assembly: Assembly, *, clock: Clock) -> None:
+        """Open everything that a station needs before it can be born.
+
+        Raises:
+            ConfigError: The configuration says what cannot be.
+            BundleError: A bundle must not be used.
+            BackendError: A model cannot be run here.
+            OutboxError: The outbox cannot be opened.
+        """
+        config = assembly.config
+        self._assembly, self._config, self._clock = assembly, config, clock
+        self._started_ns = clock.wall_ns()
+        self.final_counters: dict[str, int] = {}
+        self._address = broker_address(config.broker)
+        self.pipelines = assembly.pipelines()
+        sensors = assembly.sensors()
+        self.outbox = assembly.outbox()
+        self.bridge = Bridge(
+            connect=self._connect,
+            topics=Topics(config.site, config.station),
+            outbox=self.outbox,
+            birth=self._birth,
+            clock=clock,
+            delivery=config.broker.delivery,
+        )
+        self.engine = Engine(
+            sensors=sensors,
+            pipelines=self.pipelines,
+            outbox=self.outbox,
+            clock=clock,
+            accepted=self._accepted,
+            noticed=self._noticed,
+        )
+
+    async def run(self, *, drain_s: float = 5.0) -> None:
+        """Run until every sensor has ended and the outbox is empty, or until SIGTERM or SIGINT.
+
+        Args:
+            drain_s: After a signal, how long the outbox may still drain; what is left stays on disk.
+        """
+        log.info("station starts", extra={"station": self._config.station, "epoch": self.outbox.epoch})
+        try:
+            async with self.bridge, anyio.create_task_group() as group:
+                group.start_soon(self.bridge.run, name=self.bridge.name)
+                group.start_soon(self._report, name="health")
+                stopped = anyio.Event()
+                await group.start(self._stop_on_signal, stopped, name="signals")
+                await self.engine.run()
+                await self._drain(stopped, drain_s)
+                group.cancel_scope.cancel()
+        finally:
+            left = self.outbox.stats().rows
+            self.final_counters = self.counters()
+            self.outbox.close()
+            for pipeline in self.pipelines:
+                for model in pipeline.models:
+                    model.close()
+            log.info("station stops", extra={"station": self._config.station, "outbox_rows": left})
+
+    def health(self) -> Health:
+        """Numbers of this moment."""
+        stats = self.outbox.stats()
+        flags = ("clock_unsynced",) if self._clock.state() is ClockState.UNSYNCED else ()
+        return Health(
+            station=self._config.station,
+            t=to_datetime(self._clock.wall_ns()),
+            outbox_rows=stats.rows,
+            outbox_bytes=stats.file_bytes,
+            oldest=stats.oldest,
+            counters=self.counters(),
+            sensors={name: state.value for name, state in self.engine.sensors.items()},
+            temperature_c=temperature_c(),
+            rss_bytes=rss_bytes(),
+            flags=flags,
+        )
+
+    def counters(self) -> dict[str, int]:
+        """Everything counted since the start."""
+        streams = (
+            {f"{pipeline.stream}.{name}": count for name, count in pipeline.counters.items()}
+            for pipeline in self.pipelines
+        )
+        dropped = {"outbox.dropped": self.outbox.stats().dropped}
+        return self.engine.counters.all(*streams, self.bridge.counters, dropped)
+
+    async def _stop_on_signal(
+        self, stopped: anyio.Event, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for number in signals:
+                log.info("station is told to stop", extra={"signal": number.name})
+                stopped.set()
+                self.engine.stop()
+
+    async def _drain(self, stopped: anyio.Event, drain_s: float) -> None:
+        """Wait until the outbox is empty; after a signal no longer than `drain_s`."""
+        begun_ns: int | None = None
+        while self.outbox.stats().rows:
+            if stopped.is_set():
+                begun_ns = begun_ns or self._clock.monotonic_ns()
+                if self._clock.monotonic_ns() - begun_ns > drain_s * 1e9:
+                    return
+            await anyio.sleep(_DRAIN_POLL_S)
+
+    async def _report(self) -> None:
+        while True:
+            self.bridge.announce(self.health())
+            await anyio.sleep(self._config.health_every_s)
+
+    def _accepted(self, rows: Sequence[OutboxRow]) -> None:
+        self.bridge.offer(rows)
+
+    def _noticed(self, name: str, message: str, detail: dict[str, Any]) -> None:
+        lost = name.endswith((".lost", ".refused"))
+        self.bridge.announce(
+            StationEvent(
+                station=self._config.station,
+                t=to_datetime(self._clock.wall_ns()),
+                name=name,
+                severity=Severity.WARNING if lost else Severity.INFO,
+                message=message,
+                detail=detail,
+            )
+        )
+
+    def _birth(self) -> Birth:
+        return self._assembly.birth(
+            self.pipelines,
+            epoch=self.outbox.epoch,
+            oldest=self.outbox.stats().oldest,
+            started_ns=self._started_ns,
+        )
+
+    def _connect(self, will: Message) -> Transport:
+        return PahoTransport(
+            self._address, client_id=f"{self._config.site}-{self._config.station}-{self.outbox.epoch}", will=will
+        )
