@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,8 @@ def _check_range(name: str, windows: NDArray[np.float32], recipe: Recipe) -> Non
 
 def _read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     try:
-        loaded = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            loaded = np.load(io.BytesIO(file.read()), allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise CalibrationError(
             f"{path} cannot be read as data: {error}. Wanted is a .npz with x (n, …) and y."

@@ -90,6 +90,7 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
         model, used = quantizer(loaded, scheme, calibration)
         versions.update(used)
         (folder / scheme.file).write_bytes(model)
+    versions.update(loaded.versions)
     return Forged(recipe=recipe, input_shape=loaded.input_shape, versions=versions, notes=tuple(notes))
 
 

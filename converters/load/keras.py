@@ -34,14 +34,15 @@ class KerasModel(GraphModel):
     def add_head(self, kind: str) -> None:
         """Append what makes it answer with a distribution."""
         layers = keras.layers
-        answer = self._model.output
+        given = keras.Input(self.input_shape[1:])
+        answer = self._model(given)
         if kind == "softmax":
             answer = layers.Softmax()(answer)
         else:
             if kind == "sigmoid_pair":
                 answer = layers.Activation("sigmoid")(answer)
             answer = layers.Concatenate()([layers.Rescaling(-1.0, offset=1.0)(answer), answer])
-        self._model = keras.Model(self._model.input, answer)
+        self._model = keras.Model(given, answer)
 
     def as_tensorflow(self) -> Path:
         """A SavedModel with a fixed batch of 1.

@@ -70,7 +70,7 @@ def test_a_shape_that_is_none_is_refused(folder: Path) -> None:
 def test_a_file_that_is_no_model_is_refused_at_once(folder: Path, content: bytes) -> None:
     (folder / "thing.onnx").write_bytes(content)
 
-    with pytest.raises(ConversionError, match="no (Keras )?model"):
+    with pytest.raises(ConversionError, match=r"no (Keras )?model"):
         CliRunner().invoke(convert, [f"{folder}/thing.onnx", "-o", f"{folder}/out.edge"], catch_exceptions=False)
 
     assert not (folder / "out.edge").exists()

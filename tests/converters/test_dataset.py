@@ -58,7 +58,7 @@ def test_a_file_that_is_no_data_is_refused(tmp_path: Path, content: bytes) -> No
     path = tmp_path / "data.npz"
     path.write_bytes(content)
 
-    with pytest.raises(CalibrationError, match="data.npz"):
+    with pytest.raises(CalibrationError, match=r"data\.npz"):
         Dataset.of(path, name="calibration")
 
 

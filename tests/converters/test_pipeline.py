@@ -57,7 +57,10 @@ def test_a_station_opens_every_variant_and_gets_the_recorded_answers(
     answers = [model.predict(Window("left", 0, 1, window)).probabilities for window in x]
 
     assert model.check() <= model.backend.variant.tolerance
-    assert np.mean([answer is not None and answer.argmax() == truth for answer, truth in zip(answers, y)]) > 0.85
+    assert (
+        np.mean([answer is not None and answer.argmax() == truth for answer, truth in zip(answers, y, strict=True)])
+        > 0.85
+    )
 
 
 def test_the_check_vectors_refuse_an_answer_of_zeros(sines: Conversion) -> None:
@@ -84,7 +87,13 @@ def test_the_same_input_gives_the_same_digest(onnx_file: Path, tmp_path: Path) -
     assert (tmp_path / "first.edge").read_bytes() == (tmp_path / "second.edge").read_bytes()
 
 
-@pytest.mark.parametrize(("source", "formats"), [("saved_model", ("onnx", "tflite")), ("logits.h5", ("tflite",))])
+@pytest.mark.parametrize(
+    ("source", "formats"),
+    [
+        pytest.param("saved_model", ("onnx", "tflite"), marks=pytest.mark.slow),
+        ("logits.h5", ("tflite",)),
+    ],
+)
 def test_other_sources_give_the_same_answers(
     models: Path, sines: Conversion, tmp_path: Path, source: str, formats: tuple[str, ...]
 ) -> None:
@@ -101,6 +110,7 @@ def test_other_sources_give_the_same_answers(
     assert ("softmax" in " ".join(done.notes)) == (source == "logits.h5")
 
 
+@pytest.mark.slow
 def test_a_float_tflite_becomes_int8(models: Path, tmp_path: Path) -> None:
     done = convert(
         models / "float.tflite",
@@ -137,8 +147,19 @@ def test_a_crash_of_the_converter_is_an_error_that_names_the_step(models: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nan_weights_are_refused_by_name(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="kernel.*NaN"):
+def test_nan_weights_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "nan.onnx"
+    path.write_bytes(onnx_model(weights() * np.float32("nan")))
+
+    with pytest.raises(ConversionError, match=r"weight 'w' holds NaN"):
+        convert(path, calibration=X, out=tmp_path / "out.edge")
+
+    assert not (tmp_path / "out.edge").exists()
+
+
+@pytest.mark.slow
+def test_nan_weights_of_a_keras_model_are_refused_by_name(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=r"kernel.*NaN"):
         convert(models / "nan.keras", calibration=models / "train.npz", out=tmp_path / "out.edge")
 
     assert list(tmp_path.iterdir()) == []
