@@ -33,11 +33,13 @@ class IngestState:
     Attributes:
         is_connected: Whether we are subscribed at the broker now.
         last_error: Why not, for a person; empty when all is well.
+        connections: How many times we were connected since the start.
         commits: How many batches were committed since the start.
     """
 
     is_connected: bool = False
     last_error: str = ""
+    connections: int = 0
     commits: int = 0
 
 
@@ -103,7 +105,8 @@ class Ingest:
         async with self.connect() as transport:
             await transport.subscribe(*(subscription(kind) for kind in KINDS))
             self.state.is_connected, self.state.last_error = True, ""
-            log.info("ingest is subscribed")
+            self.state.connections += 1
+            log.info("ingest is subscribed", extra={"connections": self.state.connections})
             lost: list[TransportError] = []
             async with anyio.create_task_group() as group:
 

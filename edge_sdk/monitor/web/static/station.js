@@ -91,7 +91,7 @@ export function stationPage(page, fleet, site, station) {
     const last = detail.view.streams.find((one) => one.stream === stream)?.t_ns ?? nowMs() * 1e6;
     // A replayed or unsynchronised station lives in another time: then its newest result is "now".
     const end = Math.abs(nowMs() * 1e6 - last) < Math.max(3600e9, seconds * 1e9) ? Math.max(last, nowMs() * 1e6) : last;
-    const end_ns = Math.ceil(end / 1e9) * 1e9, start_ns = Math.max(0, end_ns - seconds * 1e9);
+    const end_ns = (Math.floor(end / 1e9) + 1) * 1e9, start_ns = Math.max(0, end_ns - seconds * 1e9);
     const [found, waiting] = await Promise.all([
       get("/api/chart", { site, station, stream, start_ns: BigInt(start_ns), end_ns: BigInt(end_ns), points: Math.min(300, seconds) }),
       get("/api/backlog", { site, station, start_ns: BigInt(start_ns), end_ns: BigInt(end_ns) }),

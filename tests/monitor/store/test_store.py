@@ -1,0 +1,311 @@
+"""What every store promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from edge_sdk.contract.events import StationState
+from edge_sdk.contract.receipt import Receipt
+from edge_sdk.monitor.store.base import Batch, Committed, Source
+from edge_sdk.monitor.store.reader import StoreReader
+from edge_sdk.monitor.store.sqlite import SqliteStore
+from edge_sdk.monitor.verify import verify_all
+from edge_sdk.mqtt.transport import Message
+from tests.monitor.talk import Talker
+
+NOW_NS = 1_795_000_000_000_000_000
+GATE = Talker()
+SOURCE = Source(GATE.site, GATE.station, GATE.epoch)
+
+
+class House:
+    """A store file with its writer, which can be closed and opened again, and a reader beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = SqliteStore(path)
+
+    def take(self, *messages: Message, now_ns: int = NOW_NS) -> Committed:
+        return self.store.commit(verify_all(messages, max_payload_bytes=1 << 20), now_ns=now_ns)
+
+    def restart(self) -> None:
+        self.store.close()
+        self.store = SqliteStore(self.path)
+
+    def read(self) -> StoreReader:
+        return StoreReader(self.path)
+
+    def stored(self) -> list[tuple[str, str, int]]:
+        with self.read() as reader:
+            return [(one.station, one.epoch, one.seq) for one in reader.results()]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path / "monitor.db")
+    yield made
+    made.store.close()
+
+
+def test_a_result_is_stored_with_the_very_bytes_of_the_station(house: House) -> None:
+    committed = house.take(GATE.result(1))
+
+    with house.read() as reader:
+        [one] = reader.results()
+    assert bytes(one.body) == GATE.row(1).body
+    assert (one.site, one.station, one.epoch, one.seq, one.stored_ns) == (*SOURCE, 1, NOW_NS)
+    assert one.result.t_ns == one.t_ns
+    assert one.observed_ns == one.t_ns + 12_000_000
+    assert [arrival.seq for arrival in committed.new[SOURCE]] == [1]
+
+
+def test_a_resend_changes_nothing_and_is_counted(house: House) -> None:
+    house.take(GATE.result(1), GATE.result(2))
+
+    committed = house.take(GATE.result(2), GATE.pack([1, 2, 3]))
+
+    assert committed.duplicates == 3
+    assert [arrival.seq for arrival in committed.new[SOURCE]] == [3]
+    assert [seq for _, _, seq in house.stored()] == [1, 2, 3]
+
+
+def test_the_same_result_twice_in_one_batch_is_stored_once(house: House) -> None:
+    committed = house.take(GATE.result(7), GATE.result(7), GATE.pack([7]))
+
+    assert committed.duplicates == 2
+    assert len(house.stored()) == 1
+
+
+def test_another_result_under_a_stored_key_is_a_conflict_that_goes_to_the_quarantine(house: House) -> None:
+    house.take(GATE.result(1, label="walk"))
+
+    committed = house.take(GATE.result(1, label="run"))
+
+    assert (committed.conflicts, committed.duplicates) == (1, 0)
+    with house.read() as reader:
+        assert [one.result.label for one in reader.results()] == ["walk"]
+        assert [one.reason for one in reader.quarantine()] == ["conflict"]
+        assert reader.counters().conflicts == 1
+
+
+def test_a_receipt_names_what_is_stored_with_its_gaps(house: House) -> None:
+    committed = house.take(GATE.result(1), GATE.result(2), GATE.result(5))
+
+    assert committed.receipts == {SOURCE: Receipt(v=1, epoch=GATE.epoch, stored=((1, 2), (5, 5)))}
+    assert committed.current == {SOURCE: True}
+
+
+def test_receipts_go_on_where_they_were_after_a_restart(house: House) -> None:
+    house.take(GATE.pack(range(1, 11)), GATE.result(20))
+
+    house.restart()
+    committed = house.take(GATE.result(11))
+
+    assert committed.receipts[SOURCE].stored == ((1, 11), (20, 20))
+
+
+def test_a_restarted_store_still_refuses_duplicates(house: House) -> None:
+    house.take(GATE.pack(range(1, 11)))
+    house.restart()
+
+    assert house.take(GATE.pack(range(1, 11))).duplicates == 10
+
+
+def test_an_outbox_that_the_store_never_heard_of_gets_an_empty_receipt(house: House) -> None:
+    committed = house.take(GATE.birth())
+
+    assert committed.receipts == {SOURCE: Receipt(v=1, epoch=GATE.epoch, stored=())}
+
+
+def test_what_a_station_gave_up_is_counted_and_the_receipt_closes_over_it(house: House) -> None:
+    house.take(GATE.birth(), GATE.pack([1, 2, 3]), GATE.pack([10, 11]))
+
+    committed = house.take(GATE.health(oldest=10))
+
+    assert committed.receipts[SOURCE].stored == ((1, 11),)
+    with house.read() as reader:
+        assert reader.counters().given_up == 6
+        assert reader.counters().missing == 0
+
+
+def test_what_was_given_up_and_comes_after_all_is_stored(house: House) -> None:
+    house.take(GATE.birth(oldest=5))
+
+    committed = house.take(GATE.result(3), GATE.result(3))
+
+    assert [arrival.seq for arrival in committed.new[SOURCE]] == [3]
+    assert committed.duplicates == 1
+    with house.read() as reader:
+        assert reader.counters().given_up == 3
+
+
+def test_health_of_another_outbox_gives_nothing_up(house: House) -> None:
+    older = Talker(epoch="9f3c00000000aa00")
+    house.take(GATE.birth(), GATE.result(1))
+
+    committed = house.take(older.health(oldest=900))
+
+    assert committed.receipts == {}
+    with house.read() as reader:
+        assert reader.counters().given_up == 0
+
+
+def test_only_the_outbox_in_use_gets_a_retained_receipt(house: House) -> None:
+    older = Talker(epoch="9f3c00000000aa00")
+    house.take(GATE.birth())
+
+    committed = house.take(older.result(4), GATE.result(1))
+
+    assert committed.current[SOURCE] is True
+    assert committed.current[Source(older.site, older.station, older.epoch)] is False
+
+
+def test_the_fleet_shows_what_each_station_said_last(house: House) -> None:
+    harbour = Talker(site="harbour", station="pier")
+    house.take(GATE.birth(), GATE.status(), GATE.result(1), GATE.result(9, label="sit"), GATE.health(5, backlog=17))
+    house.take(harbour.status(StationState.OFFLINE))
+
+    with house.read() as reader:
+        pier, gate = reader.fleet(now_ns=NOW_NS + 1).stations
+        detail = reader.station("north", "gate-1", now_ns=NOW_NS)
+    assert (pier.station, pier.state) == ("pier", "offline")
+    assert (gate.state, gate.backlog, gate.backends) == ("online", 17, "litert+xnnpack")
+    assert [(one.stream, one.label, one.confidence) for one in gate.streams] == [("activity", "sit", 0.91)]
+    assert detail is not None
+    assert detail.birth is not None
+    assert detail.birth.models[0].delegates == ("xnnpack",)
+
+
+def test_a_backlog_that_arrives_late_does_not_replace_the_newest_result(house: House) -> None:
+    house.take(GATE.result(50, label="run"))
+    house.take(GATE.pack(range(1, 20)))
+
+    with house.read() as reader:
+        [gate] = reader.fleet(now_ns=NOW_NS).stations
+    assert gate.streams[0].label == "run"
+
+
+def test_a_late_will_of_an_older_process_does_not_put_a_station_offline(house: House) -> None:
+    older = Talker(epoch="9f3c00000000aa00")
+    house.take(older.birth(), older.status(), GATE.birth(), GATE.status())
+
+    house.take(older.status(StationState.OFFLINE))
+
+    with house.read() as reader:
+        assert reader.fleet(now_ns=NOW_NS).stations[0].state == "online"
+
+
+def test_an_online_station_that_says_nothing_is_silent(house: House) -> None:
+    house.take(GATE.status(), GATE.result(1))
+
+    with house.read() as reader:
+        assert reader.fleet(now_ns=NOW_NS + 89 * 10**9).stations[0].state == "online"
+        assert reader.fleet(now_ns=NOW_NS + 91 * 10**9).stations[0].state == "silent"
+
+
+def test_a_reader_is_given_only_what_changed(house: House) -> None:
+    pier = Talker(site="harbour", station="pier")
+    house.take(GATE.result(1), pier.result(1))
+    with house.read() as reader:
+        rev = reader.fleet(now_ns=NOW_NS).rev
+        assert reader.fleet(now_ns=NOW_NS, since_rev=rev).stations == []
+
+        house.take(pier.result(2))
+
+        assert [one.station for one in reader.fleet(now_ns=NOW_NS, since_rev=rev).stations] == ["pier"]
+
+
+def test_an_event_that_comes_twice_is_kept_once(house: House) -> None:
+    house.take(GATE.event("sensor.lost"), GATE.event("sensor.lost"), GATE.event("sensor.found"))
+
+    with house.read() as reader:
+        assert sorted(one.name for one in reader.events()) == ["sensor.found", "sensor.lost"]
+
+
+def test_the_quarantine_is_bounded_and_counts_go_on(house: House) -> None:
+    for start in range(0, 1500, 500):
+        house.take(*(Message(f"edge/v1/x/s{n}/health", b"{") for n in range(start, start + 500)), now_ns=NOW_NS + start)
+
+    with house.read() as reader:
+        kept = reader.quarantine(limit=5000)
+        assert reader.counters().quarantined == 1500
+    assert len(kept) == 1000
+    assert kept[0].topic == "edge/v1/x/s1499/health"
+
+
+def test_a_chart_has_at_most_the_points_that_were_asked_for(house: House) -> None:
+    house.take(GATE.pack(range(1, 601)))
+    start_ns = fused_ns(1)
+
+    with house.read() as reader:
+        chart = reader.chart(
+            "north", "gate-1", "activity", start_ns=start_ns, end_ns=start_ns + 600 * 10**9, points=120, picks=10
+        )
+    assert len(chart.buckets) == 120
+    assert sum(one.count for one in chart.buckets) == 600
+    assert len(chart.picks) == 10
+    assert {one.label for one in chart.buckets} == {"walk", "run", "sit"}
+
+
+def fused_ns(seq: int) -> int:
+    [arrivals] = verify_all([GATE.result(seq)], max_payload_bytes=1 << 20).results.values()
+    return arrivals[0].t_ns
+
+
+def test_results_can_be_asked_for_by_time_and_stream(house: House) -> None:
+    house.take(GATE.pack(range(1, 31)), GATE.result(31, stream="sound"))
+
+    with house.read() as reader:
+        recent = list(reader.results(since_ns=fused_ns(21), until_ns=fused_ns(26)))
+        last = list(reader.results(stream="activity", limit=3))
+        sound = list(reader.results(stream="sound"))
+    assert [one.seq for one in recent] == [21, 22, 23, 24, 25]
+    assert [one.seq for one in last] == [28, 29, 30]
+    assert [one.seq for one in sound] == [31]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batches=st.lists(st.lists(st.integers(1, 40), max_size=12), max_size=6),
+    restarts=st.sets(st.integers(0, 5)),
+)
+def test_whatever_comes_in_whatever_order_is_stored_exactly_once(
+    batches: list[list[int]], restarts: set[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    house = House(tmp_path_factory.mktemp("law") / "monitor.db")
+    sent: set[int] = set()
+    duplicates = total = 0
+    for number, seqs in enumerate(batches):
+        if number in restarts:
+            house.restart()
+        committed = house.take(*map(GATE.result, seqs))
+        sent |= set(seqs)
+        total += len(seqs)
+        duplicates += committed.duplicates
+        if seqs:
+            receipt = committed.receipts[SOURCE]
+            assert {seq for seq in range(1, 50) if receipt.holds(seq)} == sent
+    assert [seq for _, _, seq in house.stored()] == sorted(sent)
+    assert duplicates == total - len(sent)
+    house.store.close()
+
+
+def test_a_failed_commit_stores_nothing_and_forgets_nothing(house: House) -> None:
+    house.take(GATE.result(1))
+    good = verify_all([GATE.result(2), GATE.result(3)], max_payload_bytes=1 << 20)
+    first = good.results[SOURCE][0]
+    bad = Batch(results={SOURCE: [first, replace(first, seq=4, t_ns=1 << 70)]})
+
+    with pytest.raises(OverflowError):
+        house.store.commit(bad, now_ns=NOW_NS)
+    committed = house.store.commit(good, now_ns=NOW_NS)
+
+    assert committed.duplicates == 0
+    assert committed.receipts[SOURCE].stored == ((1, 3),)
+    assert [seq for _, _, seq in house.stored()] == [1, 2, 3]
