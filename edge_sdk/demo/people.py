@@ -86,6 +86,7 @@ class Person:
                         {"bundle": str(path), "sensor": name, "runtime": self.runtime} for name, path in bundles.items()
                     ],
                     "fusion": {"method": "log_opinion_pool"},
+                    "lateness_s": 2 * _PAUSE_S,  # over a pause, one sensor's time leaps ahead of the other's
                 }
             },
             "health_every_s": 1.0,

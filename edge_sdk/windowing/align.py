@@ -39,8 +39,8 @@ class Aligner:
     - ``tick``: one moment per multiple of `tick_ns`, states as in ``on_any``, as soon as every contributor has
       delivered for it or is past it, or `lateness_ns` after it.
 
-    Moments come in order of time. A prediction for a moment that has been given is counted as late; when nothing
-    but late ones come for long, time was set back, and the aligner begins anew.
+    Moments come in order of time. A prediction for a moment that has been given is counted as late; when contributors
+    go back behind their own last word, and nothing else comes for long, time was set back: the aligner begins anew.
 
     Args:
         contributors: Names of the models, in order.
@@ -82,6 +82,8 @@ class Aligner:
         self._tick_ns = tick_ns or 0
         self._counted: Counter[str] = Counter()
         self._late_in_a_row = 0
+        self._heard_ns: dict[str, int] = {}
+        self._behind: set[str] = set()
         self._waiting: dict[int, dict[str, Prediction]] = {}
         self._reached_ns: dict[str, int] = {}
         self._last: dict[str, Prediction] = {}
@@ -104,12 +106,15 @@ class Aligner:
             again = self._policy == "on_any" and prediction.end_ns == self._given_ns
             if not again:
                 self._counted["predictions.late"] += 1
-                self._late_in_a_row += 1
+                if self._went_back(prediction):
+                    self._late_in_a_row += 1
                 if self._late_in_a_row < max(3, 2 * len(self.contributors)):
                     return []
                 self._counted["clock.steps"] += 1
                 moments = self.flush()
         self._late_in_a_row = 0
+        self._behind.clear()
+        self._heard_ns[prediction.model] = prediction.end_ns
         if self._policy == "on_any":
             return [*moments, self._on_any(prediction)]
         name, end_ns = prediction.model, prediction.end_ns
@@ -139,6 +144,14 @@ class Aligner:
         moments = [] if last_ns is None else self._give(last_ns)
         self._forget()
         return moments
+
+    def _went_back(self, late: Prediction) -> bool:
+        """Whether a late one stands before its own contributor's last word: one that only catches up does not."""
+        name = late.model
+        if late.end_ns <= self._heard_ns.get(name, late.end_ns - 1):
+            self._behind.add(name)
+        self._heard_ns[name] = late.end_ns
+        return name in self._behind
 
     def _check(self, name: str) -> None:
         if name not in self.contributors:

@@ -106,6 +106,18 @@ def test_a_late_prediction_is_counted_and_changes_nothing() -> None:
     assert one.counters == {"predictions.late": 1}
 
 
+def test_a_contributor_that_catches_up_after_a_gap_is_late_and_no_moment_is_given_twice() -> None:
+    one = aligner(lateness=2)
+    for name in NAMES:
+        one.push(says(name, 10))
+    made = [moment for end in range(11, 31) for moment in one.push(says("a", end))] + one.advance(30)
+    made += [moment for end in range(11, 31) for name in "bc" for moment in one.push(says(name, end))] + one.flush()
+
+    assert [moment.t_ns for moment in made] == list(range(11, 31))
+    assert one.counters["predictions.late"] == 36
+    assert "clock.steps" not in one.counters
+
+
 def test_time_that_was_set_back_is_believed_in_the_end() -> None:
     one = aligner()
     for name in NAMES:
