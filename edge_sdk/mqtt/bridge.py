@@ -91,7 +91,7 @@ class Bridge:
         backlog_results_per_s: float = 2000.0,
         pack_results: int = 200,
         pack_bytes: int = 64 * 1024,
-        resend_after_s: float = 30.0,
+        resend_after_s: float = 5.0,
     ) -> None:
         self.state = LinkState.CLOSED
         self.counters: Counter[str] = Counter()
@@ -242,7 +242,7 @@ class Bridge:
                 self.counters["bridge.receipts"] += 1
                 if receipt.epoch == self._outbox.epoch:
                     self.counters["bridge.receipted"] += self._outbox.acknowledge(receipt)
-                    self._relay.settle(receipt.stored)
+                    self._relay.settle(receipt.stored, now_ns=self._clock.monotonic_ns())
                 self._receipt_came.set()
                 self._backlog_stirs.set()
             transport.ack(messages)
@@ -328,7 +328,7 @@ class Bridge:
             expired = self._relay.expire(self._clock.monotonic_ns())
             if expired:
                 self.counters["bridge.unreceipted"] += expired
-                log.warning("no receipt came: sending again", extra={"results": expired})
+                log.warning("not receipted: sending again", extra={"results": expired})
 
     def _read_pack(self, ask: Ask, limit_bytes: int) -> tuple[Sequence[OutboxRow], bytes, bool]:
         """In a worker thread: rows, their payload, and whether the outbox holds no more of what was asked."""
@@ -352,7 +352,7 @@ class Bridge:
     def _sent(self, rows: Sequence[OutboxRow]) -> None:
         if self._delivery == "broker":
             spans = runs(row.seq for row in rows)
-            self._relay.settle(spans)
+            self._relay.settle(spans, now_ns=self._clock.monotonic_ns())
             self.counters["bridge.receipted"] += sum(self._outbox.acknowledge_sent(*span) for span in spans)
 
     def _status(self, state: StationState) -> Message:

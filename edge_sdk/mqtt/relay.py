@@ -20,6 +20,8 @@ from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.contract.receipt import Ranges
 
 _PATIENCE_LIMIT = 32
+_MERGED_NS = 100_000_000  # departures of neighbours within this are one
+_OVERTAKEN_NS = 300_000_000  # what left so much before something that has landed, and has not, is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +36,19 @@ class Ask:
 class Relay:
     """Chooses what is sent, and remembers what is sent and not yet receipted.
 
-    A receipt that does not come means that the monitor is away: then what is in flight goes back to the backlog,
-    and one pack at a time is sent as a probe, with doubling patience, until a receipt comes.
+    The road keeps the order. So what a later row has overtaken is lost (a broker that restarted, a monitor that was
+    not yet subscribed) and is sent again at once. When no receipt comes at all the monitor is away: then what is in
+    flight goes back to the backlog, and one pack at a time is sent as a probe, with doubling patience, until one does.
 
     Args:
         live_limit: Rows in the live queue; the oldest beyond it become backlog.
         pack_limit: Rows in a pack.
         flight_limit: Rows in flight beyond which no backlog is sent.
-        resend_after_s: How long a row may be in flight before it is sent again.
+        resend_after_s: How long a row may be in flight without any receipt that helps before it is sent again.
     """
 
     def __init__(
-        self, *, live_limit: int = 1000, pack_limit: int = 200, flight_limit: int = 20_000, resend_after_s: float = 30.0
+        self, *, live_limit: int = 1000, pack_limit: int = 200, flight_limit: int = 20_000, resend_after_s: float = 5.0
     ) -> None:
         self._live_limit = live_limit
         self._pack_limit = pack_limit
@@ -58,6 +61,8 @@ class Relay:
         self._backlog = Ranges()
         self._flying = Ranges()
         self._departures: deque[tuple[int, int, int]] = deque()  # (when, low, high)
+        self._progress_ns = 0  # when something last landed
+        self._landed_ns = 0  # the latest departure that has landed
 
     @property
     def live(self) -> int:
@@ -88,6 +93,7 @@ class Relay:
         self._connected = False
         self._live.clear()
         self._departures.clear()
+        self._progress_ns = self._landed_ns = 0
         self._backlog, self._flying = Ranges(), Ranges()
 
     def offer(self, rows: Sequence[OutboxRow]) -> None:
@@ -135,15 +141,22 @@ class Relay:
             for low, high in wanted.overlap(*span):  # a receipt may have come while the rows were read
                 self._depart(low, high, now_ns)
 
-    def settle(self, ranges: Iterable[tuple[int, int]]) -> int:
-        """These are stored, or have left the outbox: never send them again. Returns how many were in flight."""
-        landed = 0
+    def settle(self, ranges: Iterable[tuple[int, int]], *, now_ns: int) -> int:
+        """These are stored, or have left the outbox: never send them again. Returns how many were in flight.
+
+        Args:
+            ranges: Inclusive ranges of numbers.
+            now_ns: Monotonic time.
+        """
+        landed: list[tuple[int, int]] = []
         for low, high in ranges:
-            landed += sum(end - begin + 1 for begin, end in self._flying.take(low, high))
+            landed += self._flying.take(low, high)
             self._backlog.take(low, high)
         if landed:
             self._patience = 1
-        return landed
+            self._progress_ns = now_ns
+            self._landed_ns = max(self._landed_ns, self._departed_ns(Ranges(tuple(landed))))
+        return sum(high - low + 1 for low, high in landed)
 
     def due_ns(self) -> int | None:
         """Monotonic time at which `expire` has something to do; None = nothing is in flight."""
@@ -151,26 +164,46 @@ class Relay:
             self._departures.popleft()
         if not self._departures:
             return None
-        return self._departures[0][0] + self._resend_after_ns * self._patience
+        first_ns = self._departures[0][0]
+        return first_ns if self._is_overtaken(first_ns) else self._expires_ns(first_ns)
 
     def expire(self, now_ns: int) -> int:
-        """Put what has been in flight for too long back into the backlog; returns how many."""
-        count = 0
-        wait_ns = self._resend_after_ns * self._patience
-        while self._departures and self._departures[0][0] + wait_ns <= now_ns:
-            _, low, high = self._departures.popleft()
+        """Put what was overtaken, or has been in flight for too long, back into the backlog; returns how many."""
+        overtaken = unanswered = 0
+        while self._departures:
+            when_ns, low, high = self._departures[0]
+            is_overtaken = self._is_overtaken(when_ns)
+            if not is_overtaken and self._expires_ns(when_ns) > now_ns:
+                break
+            self._departures.popleft()
+            count = 0
             for begin, end in self._flying.take(low, high):
                 self._backlog.add(begin, end)
                 count += end - begin + 1
-        if count:
+            overtaken += count * is_overtaken
+            unanswered += count * (not is_overtaken)
+        if unanswered:
             self._patience = min(2 * self._patience, _PATIENCE_LIMIT)
-        return count
+        return overtaken + unanswered
+
+    def _expires_ns(self, departed_ns: int) -> int:
+        return max(departed_ns, self._progress_ns) + self._resend_after_ns * self._patience
+
+    def _is_overtaken(self, departed_ns: int) -> bool:
+        return departed_ns < self._landed_ns - _OVERTAKEN_NS
+
+    def _departed_ns(self, landed: Ranges) -> int:
+        """When the latest of these left."""
+        for when_ns, low, high in reversed(self._departures):
+            if landed.overlap(low, high):
+                return when_ns
+        return 0
 
     def _depart(self, low: int, high: int, now_ns: int) -> None:
         self._flying.add(low, high)
         if self._departures:
             when, first, last = self._departures[-1]
-            if last + 1 == low and now_ns - when < self._resend_after_ns // 16:
+            if last + 1 == low and now_ns - when < _MERGED_NS:
                 self._departures[-1] = (when, first, high)
                 return
         self._departures.append((now_ns, low, high))

@@ -75,7 +75,7 @@ class Delivery(RuleBasedStateMachine):
     @rule()
     def receipt(self) -> None:
         ranges = runs(sorted(self.stored))
-        self.relay.settle(ranges)
+        self.relay.settle(ranges, now_ns=self.now_ns)
         self.outbox -= self.stored
 
     @rule(count=st.integers(1, 3))
@@ -147,6 +147,31 @@ def test_rows_accepted_while_connecting_are_sent_once() -> None:
     assert [item.seq for item in relay.take_live(limit=9, now_ns=0)] == [3]
 
 
+def test_what_a_later_row_has_overtaken_is_sent_again_at_once() -> None:
+    relay = Relay(resend_after_s=100.0)
+    relay.connected(oldest=1, newest=0)
+    for seq, now_ns in ((1, 0), (2, SECOND), (3, 2 * SECOND), (4, 3 * SECOND)):
+        relay.offer([row(seq)])
+        relay.take_live(limit=1, now_ns=now_ns)
+
+    relay.settle([(1, 1), (3, 3)], now_ns=3 * SECOND)
+
+    assert relay.due_ns() == SECOND
+    assert relay.expire(3 * SECOND) == 1
+    assert (relay.backlog, relay.in_flight) == (((2, 2),), ((4, 4),))
+
+
+def test_while_receipts_make_progress_a_slow_monitor_is_not_flooded_with_resends() -> None:
+    relay = Relay(resend_after_s=1.0)
+    relay.connected(oldest=1, newest=0)
+    relay.offer([row(seq) for seq in range(1, 101)])
+    relay.take_live(limit=100, now_ns=0)
+
+    for seq in range(1, 100):
+        relay.settle([(seq, seq)], now_ns=seq * SECOND // 2)
+        assert relay.expire(seq * SECOND // 2) == 0
+
+
 def test_without_receipts_one_pack_probes_with_growing_patience() -> None:
     relay = Relay(pack_limit=10, resend_after_s=1.0)
     relay.connected(oldest=1, newest=1000)
@@ -169,7 +194,7 @@ def test_without_receipts_one_pack_probes_with_growing_patience() -> None:
     ask = relay.next_backlog()
     assert ask is not None
     relay.take_backlog(ask, [row(1)], exhausted=False, now_ns=now_ns)
-    assert relay.settle([(1, 1)]) == 1
+    assert relay.settle([(1, 1)], now_ns=now_ns) == 1
     assert relay.due_ns() is None
 
 
