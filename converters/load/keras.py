@@ -56,6 +56,18 @@ class KerasModel(GraphModel):
         return target
 
 
+class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
+    """Keras 2 wrote `groups` into every convolution's configuration; Keras 3 refuses it where it means nothing."""
+
+    def __init__(self, *, groups: int = 1, **options: Any) -> None:
+        if groups != 1:
+            raise ConversionError(f"DepthwiseConv2D with groups={groups} means nothing to Keras 3.")
+        super().__init__(**options)
+
+
+_LEGACY = {"DepthwiseConv2D": _DepthwiseConv2D}
+
+
 def load_keras(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> KerasModel:
     """Load a ``.keras`` or ``.h5`` file.
 
@@ -63,7 +75,7 @@ def load_keras(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) 
         ConversionError: It is none, has several inputs, dynamic dimensions, or NaN weights.
     """
     try:
-        model: Any = keras.models.load_model(path, compile=False)
+        model: Any = keras.models.load_model(path, compile=False, custom_objects=_LEGACY)
     except (ValueError, TypeError, OSError, KeyError, AttributeError) as error:
         raise ConversionError(
             f"{path} cannot be loaded by Keras {keras.__version__}: {first_line(error)}. Is it complete? "
