@@ -6,8 +6,7 @@ A result's JSON is made once, when it is accepted; sending it wraps those bytes 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -59,9 +58,8 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[PackedResult, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One accepted result as the outbox holds it.
+class OutboxRow(NamedTuple):
+    """One accepted result as the outbox holds it. A named tuple, because a backlog makes very many of them.
 
     Attributes:
         seq: Its number within the outbox's epoch, from 1.

@@ -21,6 +21,7 @@ from edge_sdk.contract.envelope import OutboxRow, encode_pack, encode_result
 from edge_sdk.contract.events import Birth, Health, StationEvent, StationState, Status, encode_event
 from edge_sdk.contract.receipt import decode_receipt
 from edge_sdk.contract.topics import Kind, Topics
+from edge_sdk.mqtt.pace import Pace
 from edge_sdk.mqtt.relay import Ask, Relay, runs
 from edge_sdk.mqtt.transport import Message, Transport
 from edge_sdk.outbox.base import Outbox
@@ -36,7 +37,7 @@ _LIVE_BATCH = 256
 _LIVE_UNDER_WAY = 2000
 _PACKS_UNDER_WAY = 4
 _ANNOUNCEMENTS = 256
-_SMALLEST_PACK_BYTES = 4096
+_LONGEST_PACK_S = 0.1
 _FIRST_RECEIPT_S = 1.0
 _GOODBYE_S = 3.0
 _OUTBOX_RETRY_S = 1.0
@@ -72,7 +73,7 @@ class Bridge:
         backoff: Delays between tries to connect.
         backlog_results_per_s: The rate at which a backlog drains; live results are not counted.
         pack_results: Results in a pack at most.
-        pack_bytes: Bytes of a pack at most; less where the broker says so.
+        pack_bytes: Bytes of a pack at most; less where the broker says so, or the link is slow.
         resend_after_s: How long to wait for a receipt before a result is sent again.
     """
 
@@ -89,8 +90,8 @@ class Bridge:
         delivery: Delivery = "monitor",
         backoff: Backoff | None = None,
         backlog_results_per_s: float = 2000.0,
-        pack_results: int = 200,
-        pack_bytes: int = 64 * 1024,
+        pack_results: int = 1000,
+        pack_bytes: int = 256 * 1024,
         resend_after_s: float = 5.0,
     ) -> None:
         self.state = LinkState.CLOSED
@@ -103,8 +104,9 @@ class Bridge:
         self._delivery = delivery
         self._backoff = backoff or Backoff()
         self._seconds_per_result = 0.0 if math.isinf(backlog_results_per_s) else 1.0 / backlog_results_per_s
-        self._most_pack_bytes = pack_bytes
-        self._pack_bytes = pack_bytes
+        self._pace = Pace(pack_bytes)
+        if backlog_results_per_s * _LONGEST_PACK_S < pack_results:
+            pack_results = max(1, round(backlog_results_per_s * _LONGEST_PACK_S))
         self._relay = Relay(pack_limit=pack_results, resend_after_s=resend_after_s)
         self._announcements: deque[Message] = deque()
         self._live_under_way = 0
@@ -184,6 +186,7 @@ class Bridge:
     async def _converse(self, transport: Transport) -> None:
         self._receipt_came = anyio.Event()
         self._live_under_way = self._packs_under_way = 0
+        self._pace.connected()
         await transport.subscribe(self._topics.of(Kind.RECEIPT))
         birth = Message(self._topics.of(Kind.BIRTH), encode_event(self._birth()), retain=True)
         await transport.publish([birth, self._status(StationState.ONLINE)])
@@ -216,7 +219,7 @@ class Bridge:
             raise
         if lost:
             if self._packs_under_way:  # perhaps it was too large for this broker: try smaller ones
-                self._pack_bytes = max(_SMALLEST_PACK_BYTES, self._pack_bytes // 2)
+                self._pace.lost()
             raise lost[0]
 
     async def _say_goodbye(self, transport: Transport) -> None:
@@ -262,7 +265,9 @@ class Bridge:
             await anyio.lowlevel.checkpoint()
 
     async def _publish_live(self, transport: Transport, rows: Sequence[OutboxRow]) -> None:
+        begun_ns = self._clock.monotonic_ns()
         await transport.publish([self._live_message(row) for row in rows])
+        self._pace.acknowledged(0, (self._clock.monotonic_ns() - begun_ns) / 1e9)
         self.counters["bridge.sent_live"] += len(rows)
         self._live_under_way -= len(rows)
         self._sent(rows)
@@ -296,11 +301,12 @@ class Bridge:
                 await anyio.sleep(len(rows) * self._seconds_per_result)
 
     async def _publish_pack(self, transport: Transport, rows: Sequence[OutboxRow], payload: bytes) -> None:
+        begun_ns = self._clock.monotonic_ns()
         await transport.publish([Message(self._topics.of(Kind.PACK), payload)])
         self.counters["bridge.sent_backlog"] += len(rows)
         self.counters["bridge.packs"] += 1
         self._packs_under_way -= 1
-        self._pack_bytes = min(self._most_pack_bytes, 2 * self._pack_bytes)
+        self._pace.acknowledged(len(payload), (self._clock.monotonic_ns() - begun_ns) / 1e9)
         self._sent(rows)
         self._backlog_stirs.set()
 
@@ -343,7 +349,7 @@ class Bridge:
         return rows, encode_pack(rows, station=self._topics.station, epoch=self._outbox.epoch), exhausted
 
     def _pack_limit(self, transport: Transport) -> int:
-        return min(self._pack_bytes, transport.packet_limit_bytes or self._pack_bytes)
+        return min(self._pace.pack_bytes, transport.packet_limit_bytes or self._pace.pack_bytes)
 
     def _live_message(self, row: OutboxRow) -> Message:
         payload = encode_result(row, station=self._topics.station, epoch=self._outbox.epoch)

@@ -161,7 +161,7 @@ class SqliteOutbox:
                     found = self._reader.execute(_READ, (low, high, limit - len(rows))).fetchall()
                 except sqlite3.Error as error:
                     raise OutboxError(f"Outbox {self.path} cannot be read: {error}.") from error
-            rows.extend(OutboxRow(*row) for row in found)
+            rows.extend(map(OutboxRow._make, found))
             self._learn_gaps(low, found[-1][0] if len(rows) >= limit else high, [row[0] for row in found])
             if len(rows) >= limit:
                 break

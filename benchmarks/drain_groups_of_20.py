@@ -1,0 +1,72 @@
+"""Live results one by one: committed in groups of 20 with FULL, published singly; against bare paho."""
+
+Most of what it costs is the fsync of each group, so the medium decides: `outbox_fsync_per_result` has the count.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from benchmarks._delivery import EPOCH, bare_paho, broker, report, timed, typical_result
+from benchmarks.drain_packs import TOPICS
+from edge_sdk.base.clock import SystemClock, to_datetime
+from edge_sdk.contract.envelope import OutboxRow, encode_body, encode_result
+from edge_sdk.contract.events import Birth
+from edge_sdk.contract.topics import Kind
+from edge_sdk.mqtt.bridge import Bridge
+from edge_sdk.mqtt.paho import PahoTransport
+from edge_sdk.mqtt.transport import BrokerAddress
+from edge_sdk.outbox.sqlite import SqliteOutbox
+
+RESULTS = 10_000
+ROUNDS = 5
+AHEAD = 600  # rows that may wait; fewer than the live queue holds, so that none goes out in a pack
+
+
+async def live(path: Path, port: int) -> None:
+    outbox = SqliteOutbox.open(path, clock=SystemClock())
+    bridge = Bridge(
+        connect=lambda will: PahoTransport(BrokerAddress(port=port), client_id="ours", will=will),
+        topics=TOPICS,
+        outbox=outbox,
+        birth=lambda: Birth(
+            site="bench", station="station", epoch=outbox.epoch, version="1", board="", started=to_datetime(0)
+        ),
+        clock=SystemClock(),
+        delivery="broker",
+    )
+    group = [typical_result(n) for n in range(20)]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bridge.run)
+        while not bridge.connected:
+            await anyio.sleep(0.002)
+        for _ in range(RESULTS // 20):
+            bridge.offer(await anyio.to_thread.run_sync(outbox.put, group))
+            while outbox.stats().rows > AHEAD:
+                await anyio.sleep(0.002)
+        while outbox.stats().rows:
+            await anyio.sleep(0.002)
+        tasks.cancel_scope.cancel()
+    outbox.close()
+    assert bridge.counters["bridge.sent_live"] == RESULTS
+
+
+def main() -> None:
+    payload = encode_result(OutboxRow(1, "occupancy", encode_body(typical_result()), 0), station="station", epoch=EPOCH)
+    topic = TOPICS.of(Kind.RESULT, "occupancy")
+    rates: list[tuple[float, float]] = []
+    with broker() as running, tempfile.TemporaryDirectory() as directory:
+        for turn in range(ROUNDS):
+            ours, _ = timed(partial(anyio.run, live, Path(directory) / f"{turn}.db", running.port))
+            bare, _ = timed(lambda: bare_paho(running.port, topic, payload, RESULTS))
+            rates.append((RESULTS / ours, RESULTS / bare))
+    report("drain_groups_of_20", *zip(*rates, strict=True), unit="results/s", goal=0.8, better="higher")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""How large packs become."""
+
+from __future__ import annotations
+
+from edge_sdk.mqtt.pace import SMALLEST_BYTES, Pace
+
+
+def send(pace: Pace, *, bytes_per_s: float, way_s: float, packs: int = 50, under_way: int = 4) -> None:
+    """Packs over a link of that rate and delay, `under_way` at a time."""
+    pace.acknowledged(0, way_s)
+    for _ in range(packs):
+        pace.acknowledged(pace.pack_bytes, way_s + under_way * pace.pack_bytes / bytes_per_s)
+
+
+def test_a_quick_link_gets_large_packs() -> None:
+    pace = Pace(256 * 1024)
+    send(pace, bytes_per_s=100e6, way_s=0.001)
+
+    assert pace.pack_bytes == 256 * 1024
+
+
+def test_a_slow_link_gets_small_packs_that_delay_live_results_little() -> None:
+    pace = Pace(256 * 1024)
+    send(pace, bytes_per_s=125_000, way_s=0.05)
+
+    assert 4 * pace.pack_bytes / 125_000 <= 0.3
+
+
+def test_a_long_way_alone_makes_packs_no_smaller() -> None:
+    pace = Pace(256 * 1024)
+    send(pace, bytes_per_s=100e6, way_s=4.0)
+
+    assert pace.pack_bytes == 256 * 1024
+
+
+def test_a_size_that_the_connection_does_not_survive_is_not_tried_again() -> None:
+    limit = 20_480
+    pace, deaths = Pace(256 * 1024), 0
+    for _ in range(60):
+        if pace.pack_bytes > limit:
+            deaths += 1
+            pace.lost()
+            pace.connected()
+        else:
+            pace.acknowledged(pace.pack_bytes, 0.001)
+
+    assert deaths == 1
+    assert pace.pack_bytes == 16 * 1024
+
+
+def test_packs_never_become_too_small() -> None:
+    pace = Pace(256 * 1024)
+    for _ in range(20):
+        pace.lost()
+
+    assert pace.pack_bytes == SMALLEST_BYTES
