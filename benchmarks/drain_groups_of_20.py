@@ -1,4 +1,4 @@
-"""Live results one by one: committed in groups of 20 with FULL, published singly; against bare paho."""
+"""Live results one by one: committed in groups of 20 with FULL, published singly; against bare paho.
 
 Most of what it costs is the fsync of each group, so the medium decides: `outbox_fsync_per_result` has the count.
 """
