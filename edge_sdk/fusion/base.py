@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_sdk.contract.prediction import Prediction
+
+Task = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,14 +41,17 @@ class Fuser(Protocol):
     """A pure function of predictions, one per contributor, their states included.
 
     A plug-in of ``edge_sdk.fusers`` is a class with ``Options`` (a strict msgspec struct) and
-    ``__init__(self, options: Options)``. Laws, kept by the conformance suite: the order of predictions
-    does not matter; what is not FRESH changes nothing but the weights; probabilities sum to one.
+    ``__init__(self, options: Options)``; one that was never fitted works with its default options. Laws, kept by
+    the conformance suite: the order of predictions does not matter; what is not FRESH changes nothing but the
+    weights; probabilities sum to one; fusing the same moment again gives the same.
 
     Attributes:
         name: What a result's `method` says.
+        tasks: What it can fuse: ``classification``, ``regression``.
     """
 
     name: str
+    tasks: ClassVar[frozenset[Task]]
 
     def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
         """Fuse those that are FRESH; None when there is no answer (too few of them)."""

@@ -61,10 +61,20 @@ def alike(one: Fused | None, other: Fused | None) -> None:
     assert other.weights == pytest.approx(one.weights)
 
 
-every_fuser = pytest.mark.parametrize("name", sorted(plugins.found("edge_sdk.fusers")))
+ALL = sorted(plugins.found("edge_sdk.fusers"))
+TASKS = {name: plugins.load("edge_sdk.fusers", name).tasks for name in ALL}
+every_fuser = pytest.mark.parametrize("name", ALL)
+every_classifier = pytest.mark.parametrize("name", [name for name in ALL if "classification" in TASKS[name]])
+every_estimator = pytest.mark.parametrize("name", [name for name in ALL if "regression" in TASKS[name]])
 
 
-@every_fuser
+def anything(name: str, n: int) -> list[Prediction]:
+    if "classification" in TASKS[name]:
+        return classes([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1], [0.3, 0.4, 0.3]][:n])
+    return values([(1.0, 0.5), (2.0, 1.0), (4.0, 0.3)][:n])
+
+
+@every_classifier
 @settings(deadline=None, max_examples=40)
 @given(rows=opinions)
 def test_probabilities_and_weights_sum_to_one(name: str, rows: list[Any]) -> None:
@@ -78,7 +88,7 @@ def test_probabilities_and_weights_sum_to_one(name: str, rows: list[Any]) -> Non
     assert math.fsum(fused.weights.values()) == pytest.approx(1)
 
 
-@every_fuser
+@every_classifier
 @settings(deadline=None, max_examples=40)
 @given(rows=opinions, order=st.randoms())
 def test_the_order_of_contributors_does_not_matter(name: str, rows: list[Any], order: Any) -> None:
@@ -88,7 +98,7 @@ def test_the_order_of_contributors_does_not_matter(name: str, rows: list[Any], o
     alike(fuser(name).fuse(given_ones), fuser(name).fuse(shuffled))
 
 
-@every_fuser
+@every_classifier
 @settings(deadline=None, max_examples=40)
 @given(rows=opinions, other=distributions, state=st.sampled_from(NOT_FRESH))
 def test_what_is_not_fresh_counts_for_nothing(name: str, rows: list[Any], other: Any, state: Any) -> None:
@@ -97,7 +107,7 @@ def test_what_is_not_fresh_counts_for_nothing(name: str, rows: list[Any], other:
     alike(fuser(name).fuse(there), fuser(name).fuse([*there, extra]))
 
 
-@every_fuser
+@every_classifier
 @settings(deadline=None, max_examples=20)
 @given(row=distributions.filter(lambda row: row.min() > 0.01))
 def test_one_alone_is_believed_about_its_first_choice(name: str, row: Any) -> None:
@@ -107,7 +117,7 @@ def test_one_alone_is_believed_about_its_first_choice(name: str, row: Any) -> No
     assert row[fused.probabilities.argmax()] == row.max()
 
 
-@every_fuser
+@every_classifier
 def test_all_of_one_mind_are_believed(name: str) -> None:
     fused = fuser(name).fuse(classes([[0.1, 0.8, 0.1]] * 4))
     assert fused is not None
@@ -117,7 +127,7 @@ def test_all_of_one_mind_are_believed(name: str) -> None:
 
 @every_fuser
 def test_too_few_contributors_give_no_answer(name: str) -> None:
-    there = classes([[0.2, 0.3, 0.5]] * 3)
+    there = anything(name, 3)
     there[0] = spoilt(there[0], ContributorState.FAILED)
     assert fuser(name, min_contributors=3).fuse(there) is None
     assert fuser(name, min_contributors=2).fuse(there) is not None
@@ -138,11 +148,11 @@ def test_its_name_is_that_of_its_entry_point(name: str) -> None:
 
 @every_fuser
 def test_fusing_twice_gives_the_same(name: str) -> None:
-    one, there = fuser(name), classes([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
+    one, there = fuser(name), anything(name, 2)
     alike(one.fuse(there), one.fuse(there))
 
 
-@every_fuser
+@every_estimator
 @settings(deadline=None, max_examples=40)
 @given(pairs=measures, order=st.randoms(), state=st.sampled_from(NOT_FRESH))
 def test_estimates_keep_the_same_laws(name: str, pairs: list[tuple[float, float]], order: Any, state: Any) -> None:
