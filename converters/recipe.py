@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
 from edge_sdk.base.errors import ConfigError, ConversionError, nearest
 from edge_sdk.base.ids import check_id
+from edge_sdk.base.yaml import read_plain
 from edge_sdk.contract.manifest import Channel, Step, Windowing
 
 
@@ -65,12 +65,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ConfigError: Not there, not YAML, an unknown key (the message offers the nearest), or a wrong value.
         """
         path = Path(path)
-        try:
-            given = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"Recipe {path} cannot be read: {error}. Check the path.") from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"Recipe {path} is no YAML: {error}") from error
+        given = read_plain(path)
         try:
             return cls.parse({} if given is None else given)
         except ConfigError as error:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import yaml
 
 from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.base.ids import check_id
+from edge_sdk.base.yaml import read_plain
 
 _HERE = Path(__file__).parent
 _FOLDERS = (_HERE / "device_configs", _HERE.parent.parent / "device_configs")  # in the wheel, in a clone
@@ -141,10 +141,7 @@ def read_board(name: str | Path) -> Board:
                 f"No board is called {str(name)!r}. {nearest(str(name), board_names())} "
                 "Your own is a file: --board my-board.yaml"
             )
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"Board profile {path} cannot be read: {error}.") from error
+    given = read_plain(path)
     if not isinstance(given, Mapping):
         raise ConfigError(f"Board profile {path} is no mapping of names to values.")
     return _board(path, {"name": path.stem, **given})

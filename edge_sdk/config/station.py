@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.base.ids import ID_PATTERN
-from edge_sdk.config.loading import read_yaml
+from edge_sdk.base.yaml import read_yaml
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 64 letters, digits, '_' or '-'.")]
 Positive = Annotated[float, Meta(gt=0)]

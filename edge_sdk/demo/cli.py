@@ -52,7 +52,7 @@ def demo(
         return
     from edge_sdk.demo import people as cast
     from edge_sdk.demo import workshop
-    from edge_sdk.demo.exercises import UNSEEN_PEOPLE
+    from edge_sdk.demo.exercises import SEED, UNSEEN_PEOPLE
     from edge_sdk.demo.play import play
     from edge_sdk.demo.score import judge
     from edge_sdk.demo.show import Show
@@ -67,7 +67,7 @@ def demo(
         raise click.UsageError(f"{keep} is not empty. Name another directory.")
     try:
         persons = [
-            cast.prepare(number, recordings, directory, runtime=runtime, seed=workshop.SEED)
+            cast.prepare(number, recordings, directory, runtime=runtime, seed=SEED)
             for number, runtime in zip(UNSEEN_PEOPLE, _RUNTIMES, strict=True)
         ]
         start_ns: dict[str, int] = {}

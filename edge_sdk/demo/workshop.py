@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,9 +23,8 @@ from edge_sdk.base.errors import ConversionError
 from edge_sdk.contract.bundle import Bundle, read_bundle
 from edge_sdk.contract.trust import SigningKey, Trust
 from edge_sdk.demo import exercises
-from edge_sdk.demo.exercises import EXERCISES, SENSORS, Recording
+from edge_sdk.demo.exercises import EXERCISES, SEED, SENSORS, Recording
 
-SEED = 1
 _SOURCES_OF_TRAINING = ("edge_sdk/demo/exercises.py", "edge_sdk/demo/training.py")
 _SOURCES_OF_BUNDLES = ("converters", "edge_sdk/contract", "edge_sdk/inference", "edge_sdk/demo/workshop.py")
 _UNITS = {"accelerometer": "g", "gyroscope": "rad/s"}
@@ -71,7 +71,7 @@ def make(
         if not (target.exists() and report.exists()):
             model = directory / f"{sensor}.keras"
             if not (model.exists() and model.with_suffix(".npz").exists()):
-                _train(sensor, seen, model, progress)
+                _train(sensor, sorted({recording.person for recording in unseen}), model, progress)
             progress(f"converting the {sensor}'s network", 0, 0)
             _convert(sensor, model, seen, unseen, key, target)
         made[sensor] = Workpiece(read_bundle(target, Trust.of([public])), public, json.loads(report.read_text()))
@@ -97,18 +97,21 @@ def cached(cache: Path, recordings: Sequence[Recording], *, progress: Progress) 
     return made
 
 
-def _train(sensor: str, recordings: Sequence[Recording], path: Path, progress: Progress) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    progress(f"training the {sensor}'s network", 0, 0)
-    from edge_sdk.demo import training
-
-    trained = training.train(
-        sensor,
-        recordings,
-        seed=SEED,
-        progress=lambda done, total: progress(f"training the {sensor}'s network", done, total),
-    )
-    training.save(trained, path)
+def _train(sensor: str, left_out: Collection[int], path: Path, progress: Progress) -> None:
+    """Train in a process of its own, which TensorFlow's memory and chatter end with."""
+    title = f"training the {sensor}'s network"
+    progress(title, 0, 0)
+    command = [sys.executable, "-m", "edge_sdk.demo.training", sensor, ",".join(map(str, left_out)), str(path)]
+    with tempfile.TemporaryFile("w+") as chatter:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=chatter, text=True)
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                done, total = line.split()
+                progress(title, int(done), int(total))
+        if process.wait():
+            chatter.seek(0)
+            raise ConversionError(f"{' '.join(command)} failed:\n{chatter.read()[-2000:]}")
 
 
 def _convert(
@@ -135,10 +138,9 @@ def _convert(
 
 
 def _recipe(sensor: str, model: Path) -> dict[str, Any]:
-    from edge_sdk.demo.training import CLIP
-
     with np.load(model.with_suffix(".npz")) as record:
-        mean, std, temperature = record["mean"].tolist(), record["std"].tolist(), float(record["temperature"])
+        mean, std = record["mean"].tolist(), record["std"].tolist()
+        clip, temperature = float(record["clip"]), float(record["temperature"])
     limit = _LIMITS[sensor]
     channels = [{"name": axis, "unit": _UNITS[sensor], "minimum": -limit, "maximum": limit} for axis in "xyz"]
     return {
@@ -154,7 +156,7 @@ def _recipe(sensor: str, model: Path) -> dict[str, Any]:
         },
         "preprocess": [
             {"kind": "standardize", "options": {"mean": mean, "std": std}},
-            {"kind": "clip", "options": {"minimum": -CLIP, "maximum": CLIP}},
+            {"kind": "clip", "options": {"minimum": -clip, "maximum": clip}},
         ],
         "labels": list(EXERCISES),
         "temperature": temperature,

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from edge_sdk.base import terminal
-from edge_sdk.config.loading import read_yaml
+from edge_sdk.base.yaml import read_yaml
 from edge_sdk.monitor.config import MonitorConfig, parse_listen
 
 

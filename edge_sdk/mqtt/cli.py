@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import anyio
-import anyio.abc
 import click
-import msgspec
-from msgspec import UNSET
 
-from edge_sdk.contract.envelope import ResultMessage
-from edge_sdk.contract.events import Birth, Health, StationEvent, Status
-from edge_sdk.mqtt.subscriber import KINDS, Event, Quarantined, Subscriber
-from edge_sdk.mqtt.transport import Tls
+KINDS = ("result", "birth", "status", "health", "event", "quarantined")
 
 
 @click.command()
@@ -53,7 +43,7 @@ def subscribe(
     certificate_file: Path | None,
     key_file: Path | None,
 ) -> None:
-    """Print what stations publish; into a pipe one JSON object a line: kind, site, station, retained, message.
+    r"""Print what stations publish; into a pipe one JSON object a line: kind, site, station, retained, message.
 
     URL is mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; without it, mqtt://127.0.0.1.
 
@@ -63,7 +53,13 @@ def subscribe(
       edge-sdk subscribe mqtt://broker.lan --site hall --only result
       edge-sdk subscribe mqtts://broker.lan --ca-file ca.crt --username reader --password-file secret
       edge-sdk subscribe --count 10 --only result | jq -r .message.label
-    """  # noqa: D301 (click wants the backspace itself)
+    """
+    import anyio
+
+    from edge_sdk.mqtt.lines import print_events
+    from edge_sdk.mqtt.subscriber import Subscriber
+    from edge_sdk.mqtt.transport import Tls
+
     subscriber = Subscriber(
         url,
         site=site,
@@ -76,56 +72,4 @@ def subscribe(
         username=username,
         password_file=password_file,
     )
-    anyio.run(_print, subscriber, frozenset(kinds), count, as_json or not sys.stdout.isatty())
-
-
-async def _print(subscriber: Subscriber, kinds: frozenset[str], count: int | None, as_json: bool) -> None:
-    async with anyio.create_task_group() as group:
-        group.start_soon(_stop_on_signal, group.cancel_scope, name="signals")
-        async with subscriber:
-            left = count
-            async for event in subscriber:
-                if kinds and event.kind not in kinds:
-                    continue
-                click.echo(_json(event) if as_json else _text(event))
-                left = None if left is None else left - 1
-                if left == 0:
-                    break
-        group.cancel_scope.cancel()
-
-
-async def _stop_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            scope.cancel()
-
-
-def _json(event: Event) -> bytes:
-    said: Any = asdict(event.message) if isinstance(event.message, Quarantined) else event.message
-    line = {
-        "kind": event.kind,
-        "site": event.site,
-        "station": event.station,
-        "retained": event.retained,
-        "message": said,
-    }
-    return msgspec.json.encode(line)
-
-
-def _text(event: Event) -> str:
-    said = event.message
-    if isinstance(said, ResultMessage):
-        answer = f"{said.label} {said.confidence:.2f}" if said.label is not UNSET else f"{said.value} {said.unit or ''}"
-        marks = " ".join(("degraded",) * said.degraded + ("backlog",) * said.backlog + said.flags)
-        words = f"{said.t:%H:%M:%S.%f}"[:-3] + f"  {said.stream}  #{said.seq}  {answer}  {marks}"
-    elif isinstance(said, Status):
-        words = said.state.value
-    elif isinstance(said, Birth):
-        words = f"version {said.version} on {said.board}, streams {', '.join(said.streams)}"
-    elif isinstance(said, Health):
-        words = f"{said.outbox_rows} results wait, {said.outbox_bytes} bytes"
-    elif isinstance(said, StationEvent):
-        words = f"{said.severity.value}: {said.message}"
-    else:
-        words = f"{said.topic}: {said.detail}"
-    return f"{event.site}/{event.station}  {event.kind}  {words}".rstrip()
+    anyio.run(print_events, subscriber, frozenset(kinds), count, as_json or not sys.stdout.isatty())

@@ -58,7 +58,6 @@ class Quarantined:
 
 
 _KIND_OF[Quarantined] = "quarantined"
-KINDS = tuple(_KIND_OF.values())
 
 
 @dataclass(frozen=True, slots=True)

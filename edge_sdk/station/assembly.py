@@ -10,7 +10,7 @@ import edge_sdk
 from edge_sdk.base import plugins
 from edge_sdk.base.clock import Clock, to_datetime
 from edge_sdk.base.errors import ConfigError
-from edge_sdk.config.loading import convert
+from edge_sdk.base.yaml import convert
 from edge_sdk.config.station import BrokerConfig, FusionConfig, ModelConfig, StationConfig, StreamConfig
 from edge_sdk.contract.events import Birth
 from edge_sdk.contract.trust import Trust

@@ -56,7 +56,7 @@ def test_a_file_of_ones_own_is_read_by_its_path(tmp_path: Path) -> None:
         ("cores: four", "cores"),
         ("sources: {cpus: here}", "Did you mean 'cpu'"),
         ("runtimes: []", "no runtime"),
-        ("cores: [", "cannot be read"),
+        ("cores: [", "not YAML"),
     ],
 )
 def test_a_wrong_profile_says_what_to_mend(tmp_path: Path, change: str, words: str) -> None:

@@ -187,3 +187,9 @@ async def test_the_command_prints_one_json_object_a_line(tmp_path: Path) -> None
         assert process.returncode == 0
         assert (first["kind"], first["message"]["state"], first["retained"]) == ("status", "online", True)
         assert (second["kind"], second["site"], second["message"]["seq"]) == ("result", "lab", 7)
+
+
+def test_the_command_offers_every_kind_of_event() -> None:
+    from edge_sdk.mqtt import cli, subscriber
+
+    assert set(cli.KINDS) == set(subscriber._KIND_OF.values())

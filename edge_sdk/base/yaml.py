@@ -1,4 +1,4 @@
-"""Reading a YAML file into a strict struct, with errors that name line, field and nearest name."""
+"""YAML: files into strict structs, with errors that name line, field and nearest name."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<index>\d+|\.\.\.)\]")
 
 
+def read_plain(path: Path) -> Any:
+    """Read a YAML file as plain data, for formats that allow short forms.
+
+    Raises:
+        ConfigError: Not there, or not YAML.
+    """
+    return _parse(_read(path), source=str(path))[0]
+
+
 def read_yaml(path: Path, kind: type[_T]) -> _T:
     """Read a YAML file into `kind`, a msgspec struct that forbids unknown fields.
 
     Raises:
         ConfigError: Not there, not YAML, or not what `kind` says; the message holds file, line, field and a remedy.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}. Check the path.") from error
-    return parse_yaml(text, kind, source=str(path))
+    return parse_yaml(_read(path), kind, source=str(path))
 
 
 def parse_yaml(text: str, kind: type[_T], *, source: str) -> _T:
@@ -36,8 +41,21 @@ def parse_yaml(text: str, kind: type[_T], *, source: str) -> _T:
     Raises:
         ConfigError: As `read_yaml`.
     """
+    data, root = _parse(text, source=source)
+    return convert({} if data is None else data, kind, source=source, directory=Path(source).parent, root=root)
+
+
+def _read(path: Path) -> str:
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}. Check the path.") from error
+
+
+def _parse(text: str, *, source: str) -> tuple[Any, yaml.Node | None]:
+    """Plain data, and the node tree that knows the lines."""
+    try:
+        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
@@ -49,7 +67,7 @@ def parse_yaml(text: str, kind: type[_T], *, source: str) -> _T:
         raise ConfigError(
             f"{source}:{repeated.start_mark.line + 1}: {repeated.value!r} stands twice. Keep one of them."
         )
-    return convert({} if data is None else data, kind, source=source, directory=Path(source).parent, root=root)
+    return data, root
 
 
 def convert(data: object, kind: type[_T], *, source: str, directory: Path, root: yaml.Node | None = None) -> _T:

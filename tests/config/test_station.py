@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_sdk.base.errors import ConfigError
-from edge_sdk.config.loading import parse_yaml, read_yaml
+from edge_sdk.base.yaml import parse_yaml, read_yaml
 from edge_sdk.config.station import StationConfig, read_station
 
 GOOD = """\
