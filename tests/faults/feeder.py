@@ -1,0 +1,90 @@
+"""A station without sensors, as a process: puts results, bridges them, and writes down what `put` accepted.
+
+``python -m tests.faults.feeder OUTBOX URL LEDGER [results per second]``; SIGTERM = put no more, drain, end.
+The ledger gets ``epoch seq value`` after each `put`, so it never holds a result that was not accepted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from edge_sdk.base.backoff import Backoff
+from edge_sdk.base.clock import ClockState, SystemClock, to_datetime
+from edge_sdk.contract.events import Birth
+from edge_sdk.contract.result import FusedResult
+from edge_sdk.contract.topics import Topics
+from edge_sdk.mqtt.bridge import Bridge
+from edge_sdk.mqtt.paho import PahoTransport
+from edge_sdk.mqtt.transport import BrokerAddress
+from edge_sdk.outbox.sqlite import SqliteOutbox
+from tests.faults.wordy import Wordy
+
+TOPICS = Topics("faults", "feeder")
+
+
+def result(value: int) -> FusedResult:
+    moment = to_datetime(SystemClock().wall_ns())
+    return FusedResult(
+        stream="s", t=moment, observed=moment, clock=ClockState.SYNCED, method="weighted_mean", value=float(value)
+    )
+
+
+async def main(arguments: list[str]) -> None:
+    path, url, ledger, rate = [*arguments, "400"][:4]
+    outbox = SqliteOutbox.open(Path(path), clock=SystemClock())
+    bridge = Bridge(
+        connect=lambda will: PahoTransport(
+            BrokerAddress.parse(url), client_id="feeder", will=will, keepalive_s=5, connect_timeout_s=2.0
+        ),
+        topics=TOPICS,
+        outbox=outbox,
+        birth=lambda: Birth(
+            site=TOPICS.site,
+            station=TOPICS.station,
+            epoch=outbox.epoch,
+            oldest=outbox.stats().oldest,
+            version="1",
+            board="test",
+            started=to_datetime(SystemClock().wall_ns()),
+        ),
+        clock=SystemClock(),
+        backoff=Backoff(base_s=0.05, cap_s=0.3, stable_s=1.0),
+        resend_after_s=1.0,
+    )
+    rng = random.Random()
+    book = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    stopping = anyio.Event()
+
+    async def stop_on_signal() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+            async for _ in signals:
+                stopping.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(stop_on_signal)
+        group.start_soon(bridge.run)
+        while not stopping.is_set():
+            results = [result(rng.getrandbits(50)) for _ in range(rng.choice((1, 1, 2, 5, 20)))]
+            rows = await anyio.to_thread.run_sync(outbox.put, results)
+            lines = (f"{outbox.epoch} {row.seq} {int(one.value)}\n" for row, one in zip(rows, results, strict=True))  # type: ignore[arg-type]
+            os.write(book, "".join(lines).encode())
+            bridge.offer(rows)
+            await anyio.sleep(len(rows) / float(rate))
+        while outbox.stats().rows:
+            await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+    outbox.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO)
+    logging.getLogger().handlers[0].setFormatter(Wordy())
+    anyio.run(main, sys.argv[1:])
