@@ -97,11 +97,10 @@ def packet(topic: str, payload: bytes, mid: int) -> bytes:
 
 def drain_bare(port: int, client_id: str, results: int) -> float:
     """Seconds of a short script: paho, json, INSERT OR IGNORE, commit in groups, acknowledge after the commit."""
-    with tempfile.TemporaryDirectory() as directory:
-        with BareLoop(port, client_id, Path(directory) / "bare.db") as loop:
-            start = time.perf_counter()
-            loop.until(results)
-            return time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as directory, BareLoop(port, client_id, Path(directory) / "bare.db") as loop:
+        start = time.perf_counter()
+        loop.until(results)
+        return time.perf_counter() - start
 
 
 class BareLoop:
@@ -162,9 +161,18 @@ class BareLoop:
             rows = []
             for message in messages:
                 data = json.loads(message.payload)
-                for one in data.get("results", (data,)):
-                    rows.append((data["station"], data["epoch"], one["seq"], one["t"], one["label"],
-                                 one["confidence"], json.dumps(one)))  # fmt: skip
+                rows.extend(
+                    (
+                        data["station"],
+                        data["epoch"],
+                        one["seq"],
+                        one["t"],
+                        one["label"],
+                        one["confidence"],
+                        json.dumps(one),
+                    )
+                    for one in data.get("results", (data,))
+                )
             db.execute("BEGIN")
             db.executemany("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             db.execute("COMMIT")
@@ -207,7 +215,11 @@ def drain_ours(port: int, client_id: str, results: int) -> float:
 def make_ingest(store: SqliteStore, port: int, client_id: str, on_commit: Callable[[Committed], None]) -> Ingest:
     def connect() -> PahoTransport:
         return PahoTransport(
-            BrokerAddress(port=port), client_id=client_id, clean_start=False, session_expiry_s=600, receive_window=WINDOW
+            BrokerAddress(port=port),
+            client_id=client_id,
+            clean_start=False,
+            session_expiry_s=600,
+            receive_window=WINDOW,
         )
 
     return Ingest(store, connect, SystemClock(), on_commit=on_commit)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TypeVar
 
+import msgspec
 from msgspec import UNSET
 
 from edge_sdk.base.clock import from_datetime
@@ -15,7 +17,6 @@ from edge_sdk.contract.envelope import (
     VERSION,
     PackedResult,
     ResultMessage,
-    decode_pack,
     decode_result,
     encode_body,
 )
@@ -33,12 +34,27 @@ _EARLIEST_NS = 0
 _LATEST_NS = 1 << 62  # the year 2116
 _HEAD_BYTES = 256
 _FIELDS = FusedResult.__struct_fields__
+_T = TypeVar("_T")
 _KINDS: dict[Kind, type[Birth] | type[Status] | type[Health] | type[StationEvent]] = {
     Kind.BIRTH: Birth,
     Kind.STATUS: Status,
     Kind.HEALTH: Health,
     Kind.EVENT: StationEvent,
 }
+
+
+class _RawPack(msgspec.Struct, frozen=True):
+    """A pack whose results are read one by one: a bad one does not hold up its neighbours."""
+
+    v: int
+    station: str
+    epoch: str
+    backlog: bool
+    results: tuple[msgspec.Raw, ...]
+
+
+_pack_decoder = msgspec.json.Decoder(_RawPack)
+_packed_decoder = msgspec.json.Decoder(PackedResult)
 
 
 def verify_all(messages: Iterable[Message], *, max_payload_bytes: int) -> Batch:
@@ -77,15 +93,21 @@ def _verify(message: Message, batch: Batch, max_payload_bytes: int) -> None:
         source = Source(address.site, address.station, _check_epoch(result.epoch))
         batch.results.setdefault(source, []).append(arrival)
     elif address.kind is Kind.PACK:
-        pack = decode_pack(message.payload)
+        pack = _decode(message.payload, _pack_decoder)
+        if pack.v != VERSION:
+            raise PayloadError(f"Pack has version {pack.v}, this monitor knows {VERSION}. Update it.", reason="version")
         _check_station(address, pack.station)
         source = Source(address.site, address.station, _check_epoch(pack.epoch))
         arrivals = batch.results.setdefault(source, [])
-        for one in pack.results:
+        checked_streams: set[str] = set()
+        for raw in pack.results:
             try:
-                if not _ID.match(one.stream):
-                    raise PayloadError(f"Stream {one.stream[:64]!r} is no id.", reason="range")
-                arrivals.append(_arrival(one, pack.backlog, _body(one)))
+                one = _decode(raw, _packed_decoder)
+                if one.stream not in checked_streams:
+                    if not _ID.match(one.stream):
+                        raise PayloadError(f"Stream {one.stream[:64]!r} is no id.", reason="range")
+                    checked_streams.add(one.stream)
+                arrivals.append(_arrival(one, pack.backlog, _packed_body(raw, one)))
             except PayloadError as error:  # one bad result does not hold up its neighbours
                 batch.refusals.append(_refusal(message, error))
     elif message.payload or address.kind not in {Kind.BIRTH, Kind.STATUS}:  # empty: somebody cleared what was retained
@@ -183,6 +205,20 @@ def _result_body(payload: bytes, result: ResultMessage) -> bytes:
     if payload.startswith(head):
         return b'{"stream"' + payload[len(head) :]
     return _body(result)
+
+
+def _packed_body(raw: msgspec.Raw, one: PackedResult) -> bytes:
+    head = b'{"seq":%d,"stream"' % one.seq
+    data = bytes(raw)
+    return b'{"stream"' + data[len(head) :] if data.startswith(head) else _body(one)
+
+
+def _decode(payload: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T:
+    try:
+        return decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        reason = "schema" if isinstance(error, msgspec.ValidationError) else "malformed"
+        raise PayloadError(f"Pack cannot be read: {error}.", reason=reason) from error
 
 
 def _body(one: ResultMessage | PackedResult) -> bytes:

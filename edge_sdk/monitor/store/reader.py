@@ -188,32 +188,43 @@ class StoreReader:
     ) -> Chart:
         """One stream over ``[start_ns, end_ns)`` in at most `points` buckets, with up to `picks` whole results."""
         width = max(1, -(-(end_ns - start_ns) // points))
-        where = " FROM results INDEXED BY results_in_time WHERE source = ? AND stream = ? AND t_ns >= ? AND t_ns < ?"
+        sources = self._sources_of(site, station)
         parts: dict[int, list[Any]] = {}
-        keys: dict[int, tuple[int, int]] = {}
-        coarse = max(1, -(-(end_ns - start_ns) // picks))
-        for source in self._sources_of(site, station):
-            given = (source, stream, start_ns, end_ns)
+        for source in sources:
             for row in self._all(
-                "SELECT (t_ns - ?) / ? AS bucket, label, count(*), avg(confidence), avg(value), min(value),"
-                f" max(value){where} GROUP BY 1, 2",
-                (start_ns, width, *given),
+                "SELECT (t_ns - ?) / ? AS bucket, label, count(*), avg(confidence), avg(value), min(value), max(value)"
+                " FROM results INDEXED BY results_in_time"
+                " WHERE source = ? AND stream = ? AND t_ns >= ? AND t_ns < ? GROUP BY 1, 2",
+                (start_ns, width, source, stream, start_ns, end_ns),
             ):
                 parts.setdefault(row[0], []).append(row)
-            for bucket, seq in self._all(
-                f"SELECT (t_ns - ?) / ?, max(seq){where} GROUP BY 1", (start_ns, coarse, *given)
-            ):
-                keys[bucket] = (source, seq)
-        chosen = [
-            _result(row) for key in keys.values() for row in self._all(f"{_RESULT} WHERE source = ? AND seq = ?", key)
-        ]
+        chosen = self._picks(sources, stream, start_ns, end_ns, picks)
         return Chart(
             start_ns=start_ns,
             end_ns=end_ns,
             width_ns=width,
             buckets=[_bucket(start_ns + number * width, parts[number]) for number in sorted(parts)],
-            picks=sorted(chosen, key=lambda one: one.t_ns),
+            picks=chosen,
         )
+
+    def _picks(self, sources: list[int], stream: str, start_ns: int, end_ns: int, picks: int) -> list[StoredResult]:
+        """The last result of each of `picks` stretches: a look into the index for each, no scan."""
+        keys: dict[tuple[int, int], int] = {}
+        for number in range(picks):
+            low = start_ns + (end_ns - start_ns) * number // picks
+            high = start_ns + (end_ns - start_ns) * (number + 1) // picks
+            for source in sources:
+                for seq, t_ns in self._all(
+                    "SELECT seq, t_ns FROM results INDEXED BY results_in_time"
+                    " WHERE source = ? AND stream = ? AND t_ns >= ? AND t_ns < ? ORDER BY t_ns DESC LIMIT 1",
+                    (source, stream, low, high),
+                ):
+                    keys[source, seq] = t_ns
+        return [
+            _result(row)
+            for key in sorted(keys, key=lambda key: keys[key])
+            for row in self._all(f"{_RESULT} WHERE source = ? AND seq = ?", key)
+        ]
 
     def backlog(self, site: str, station: str, *, start_ns: int, end_ns: int, points: int = 300) -> list[BacklogPoint]:
         """The station's backlog over time, the worst of each bucket."""

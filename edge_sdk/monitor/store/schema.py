@@ -36,24 +36,27 @@ STEPS: tuple[str, ...] = (
         UNIQUE (station, epoch)
     ) STRICT;
 
+    -- Rows lie in the order they came, and the key is an index beside them: with 8,000 stations that halves the
+    -- pages that a commit writes, and what retention deletes lies together.
     CREATE TABLE results (
         source      INTEGER NOT NULL REFERENCES sources (id),
-        seq         INTEGER NOT NULL,
-        t_ns        INTEGER NOT NULL,
         stored_ns   INTEGER NOT NULL,
-        observed_ns INTEGER NOT NULL,
+        seq         INTEGER NOT NULL,
         stream      TEXT NOT NULL,
+        t_ns        INTEGER NOT NULL,
+        observed_ns INTEGER NOT NULL,
         label       TEXT,
         confidence  REAL,
         value       REAL,
+        unit        TEXT,
         degraded    INTEGER NOT NULL,
         backlog     INTEGER NOT NULL,
         body        BLOB NOT NULL,
-        PRIMARY KEY (source, seq)
-    ) STRICT, WITHOUT ROWID;
+        UNIQUE (source, seq)
+    ) STRICT;
 
     -- Covers the charts: they never touch the bodies.
-    CREATE INDEX results_in_time ON results (source, stream, t_ns, label, confidence, value);
+    CREATE INDEX results_in_time ON results (source, stream, t_ns, label, confidence, value, seq);
 
     CREATE TABLE latest (
         station     INTEGER NOT NULL REFERENCES stations (id),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import astuple
 
 from edge_sdk.base.errors import StoreError
 from edge_sdk.contract.envelope import VERSION
@@ -19,6 +20,12 @@ from edge_sdk.monitor.store.words import Words
 QUARANTINE_ROWS = 1000
 RECEIPT_RANGES = 1000
 """A receipt names the lowest ranges; what is above waits until the gaps below have closed."""
+
+# In the order of the fields of `Arrival`.
+_INSERT = (
+    "INSERT INTO results (source, stored_ns, seq, stream, t_ns, observed_ns, label, confidence, value, unit, degraded,"
+    " backlog, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 @dataclass(slots=True)
@@ -114,28 +121,36 @@ class SqliteStore:
         suspects: list[tuple[Source, _Known, Arrival]] = []
         for source, arrivals in batch.results.items():
             known = touched[source] = self._known(source)
-            ranges, source_id, new = known.ranges, known.id, []
+            ranges, top, low = known.ranges, known.ranges.top, 0
+            new = []
             for one in arrivals:
                 seq = one.seq
-                if seq > ranges.top or seq not in ranges:
-                    ranges.add(seq)
-                    new.append(one)
-                    rows.append(_row(source_id, one, now_ns))
-                else:
+                if seq == top + 1 and low:  # the next in line
+                    top = seq
+                elif seq > top:
+                    if low:
+                        ranges.add(low, top)
+                    low = top = seq
+                elif seq in ranges or 0 < low <= seq:
                     suspects.append((source, known, one))
+                    continue
+                else:
+                    ranges.add(seq)
+                new.append(one)
+                rows.append((known.id, now_ns, *astuple(one)))
+            if low:
+                ranges.add(low, top)
             if new:
                 done.new[source] = new
                 known.stored += len(new)
             self._words.heard(source, known.station_id, known.id, new)
-        self._db.executemany("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._db.executemany(_INSERT, rows)
         for source, known, one in suspects:
             there = self._db.execute(
                 "SELECT body FROM results WHERE source = ? AND seq = ?", (known.id, one.seq)
             ).fetchone()
             if there is None:  # given up by the station, and here it is after all
-                self._db.execute(
-                    "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(known.id, one, now_ns)
-                )
+                self._db.execute(_INSERT, (known.id, now_ns, *astuple(one)))
                 known.stored += 1
                 done.new.setdefault(source, []).append(one)
                 self._words.heard(source, known.station_id, known.id, [one])
@@ -188,20 +203,3 @@ class SqliteStore:
             "INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
             [(name, count) for name, count in counts.items() if count],
         )
-
-
-def _row(source_id: int, one: Arrival, now_ns: int) -> tuple[object, ...]:
-    return (
-        source_id,
-        one.seq,
-        one.t_ns,
-        now_ns,
-        one.observed_ns,
-        one.stream,
-        one.label,
-        one.confidence,
-        one.value,
-        one.degraded,
-        one.backlog,
-        one.body,
-    )
