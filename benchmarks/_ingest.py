@@ -42,9 +42,11 @@ def subscribe_and_leave(port: int, client_id: str, filters: Sequence[str]) -> No
     """Make a session that the broker keeps."""
     client, ready = _client(client_id), threading.Event()
     client.on_subscribe = lambda *_: ready.set()
-    client.on_connect = lambda *_: client.subscribe([(name, 1) for name in filters])
     _connect(client, port)
     client.loop_start()
+    while not client.is_connected():
+        time.sleep(0.002)
+    client.subscribe([(name, 1) for name in filters])
     assert ready.wait(10)
     client.disconnect()
     client.loop_stop()
@@ -158,7 +160,7 @@ class BareLoop:
                 if self._stopping:
                     break
                 messages, self._waiting = self._waiting, []
-            rows = []
+            rows: list[tuple[object, ...]] = []
             for message in messages:
                 data = json.loads(message.payload)
                 rows.extend(
@@ -180,7 +182,7 @@ class BareLoop:
                 self._client.ack(message.mid, message.qos)
             self.stored += len(rows)
             if self.on_commit is not None:
-                self.on_commit([(row[0], row[2]) for row in rows])
+                self.on_commit([(str(row[0]), int(str(row[2]))) for row in rows])
         db.close()
 
 

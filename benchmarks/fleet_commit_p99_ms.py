@@ -125,7 +125,8 @@ def run_bare(port: int, watch: Stopwatch, results: int) -> None:
 
 
 def main(stations: int = 8000) -> None:
-    ours, bare = [], []
+    ours: list[float] = []
+    bare: list[float] = []
     for number in range(ROUNDS):
         for run in (run_ours, run_bare) if number % 2 else (run_bare, run_ours):
             (ours if run is run_ours else bare).append(measure(stations, run))

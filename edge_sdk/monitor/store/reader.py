@@ -189,21 +189,26 @@ class StoreReader:
         """One stream over ``[start_ns, end_ns)`` in at most `points` buckets, with up to `picks` whole results."""
         width = max(1, -(-(end_ns - start_ns) // points))
         sources = self._sources_of(site, station)
-        parts: dict[int, list[Any]] = {}
-        for source in sources:
-            for row in self._all(
-                "SELECT (t_ns - ?) / ? AS bucket, label, count(*), avg(confidence), avg(value), min(value), max(value)"
-                " FROM results INDEXED BY results_in_time"
-                " WHERE source = ? AND stream = ? AND t_ns >= ? AND t_ns < ? GROUP BY 1, 2",
-                (start_ns, width, source, stream, start_ns, end_ns),
-            ):
-                parts.setdefault(row[0], []).append(row)
+        buckets = []
+        for low in range(start_ns, end_ns, width):  # one look per bucket: a single GROUP BY would sort every row
+            rows = [
+                row
+                for source in sources
+                for row in self._all(
+                    "SELECT label, count(*), avg(confidence), avg(value), min(value), max(value)"
+                    " FROM results INDEXED BY results_in_time"
+                    " WHERE source = ? AND stream = ? AND t_ns >= ? AND t_ns < ? GROUP BY label",
+                    (source, stream, low, min(low + width, end_ns)),
+                )
+            ]
+            if rows:
+                buckets.append(_bucket(low, rows))
         chosen = self._picks(sources, stream, start_ns, end_ns, picks)
         return Chart(
             start_ns=start_ns,
             end_ns=end_ns,
             width_ns=width,
-            buckets=[_bucket(start_ns + number * width, parts[number]) for number in sorted(parts)],
+            buckets=buckets,
             picks=chosen,
         )
 
@@ -311,16 +316,24 @@ def _result(row: Any) -> StoredResult:
 
 
 def _bucket(t_ns: int, rows: list[Any]) -> Bucket:
-    count = sum(row[2] for row in rows)
-    first = max(rows, key=lambda row: row[2])
-    values = [row for row in rows if row[4] is not None]
+    counts: dict[str | None, int] = {}
+    for row in rows:
+        counts[row[0]] = counts.get(row[0], 0) + row[1]
+    label = max(counts, key=lambda name: counts[name])
+    total = sum(counts.values())
+    values = [row for row in rows if row[3] is not None]
     return Bucket(
         t_ns=t_ns,
-        count=count,
-        label=first[1],
-        share=first[2] / count,
-        confidence=first[3],
-        value=sum(row[4] * row[2] for row in values) / sum(row[2] for row in values) if values else None,
-        low=min((row[5] for row in values), default=None),
-        high=max((row[6] for row in values), default=None),
+        count=total,
+        label=label,
+        share=counts[label] / total,
+        confidence=_mean([(row[2], row[1]) for row in rows if row[0] == label and row[2] is not None]),
+        value=_mean([(row[3], row[1]) for row in values]),
+        low=min((row[4] for row in values), default=None),
+        high=max((row[5] for row in values), default=None),
     )
+
+
+def _mean(parts: list[tuple[float, int]]) -> float | None:
+    weight = sum(count for _, count in parts)
+    return sum(mean * count for mean, count in parts) / weight if weight else None
