@@ -28,7 +28,7 @@ state_directory: state
 broker: {{url: "{broker}", delivery: broker}}
 trust: {{keys: [key.pub]}}
 sensors:
-  thing: {{kind: replay, options: {{file: thing.npz, rate_hz: 2, speed: 50}}}}
+  thing: {{kind: replay, options: {{file: thing.npz, rate_hz: 2, speed: 50, start: 1700000000000000000}}}}
 streams:
   level:
     models: [{{bundle: tiny.edge}}]
@@ -100,7 +100,7 @@ def _works_alone(wheel: Path, directory: Path, *, python: str) -> None:
 
     assert run.returncode == 0, run.stderr
     counters = (directory / "counters.json").read_text()
-    assert '"results.accepted": 19' in counters or '"results.accepted": 20' in counters
+    assert '"results.accepted": 19' in counters, counters
     assert "float32.tflite on litert" in seen.stdout, seen.stdout + seen.stderr
     shutil.rmtree(venv)
 
