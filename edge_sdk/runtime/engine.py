@@ -128,7 +128,7 @@ class Engine:
         self, blocks: MemoryObjectReceiveStream[Reading], results: MemoryObjectSendStream[list[FusedResult]]
     ) -> None:
         """Push blocks through the pipelines, as many as there are in one visit to a worker thread."""
-        async with results:
+        async with blocks, results:
             async for block in blocks:
                 waiting = [block]
                 while len(waiting) < _BLOCKS_AT_ONCE:
@@ -149,22 +149,23 @@ class Engine:
 
     async def _commit(self, results: MemoryObjectReceiveStream[list[FusedResult]]) -> None:
         """Commit results in groups: whatever came while the last group was being written."""
-        async for group in results:
-            while True:
+        async with results:
+            async for group in results:
+                while True:
+                    try:
+                        group += results.receive_nowait()
+                    except (anyio.WouldBlock, anyio.EndOfStream):
+                        break
+                self.counters.count("results.made", len(group))
                 try:
-                    group += results.receive_nowait()
-                except (anyio.WouldBlock, anyio.EndOfStream):
-                    break
-            self.counters.count("results.made", len(group))
-            try:
-                with anyio.CancelScope(shield=True):
-                    rows = await anyio.to_thread.run_sync(self._outbox.put, group)
-            except OutboxError as error:
-                self.counters.count("results.refused", len(group))
-                self._noticed("outbox.refused", str(error), {"results": len(group)})
-            else:
-                self.counters.count("results.accepted", len(rows))
-                self._accepted(rows)
+                    with anyio.CancelScope(shield=True):
+                        rows = await anyio.to_thread.run_sync(self._outbox.put, group)
+                except OutboxError as error:
+                    self.counters.count("results.refused", len(group))
+                    self._noticed("outbox.refused", str(error), {"results": len(group)})
+                else:
+                    self.counters.count("results.accepted", len(rows))
+                    self._accepted(rows)
 
     def _turn(self, sensor: str, state: SensorState, why: str) -> None:
         self.sensors[sensor] = state

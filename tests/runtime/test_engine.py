@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+
+from edge_sdk.base.clock import SystemClock
+from edge_sdk.base.errors import OutboxError, SensorError
+from edge_sdk.contract.envelope import OutboxRow
+from edge_sdk.contract.reading import Reading
+from edge_sdk.contract.result import FusedResult
+from edge_sdk.inference.model import Model
+from edge_sdk.outbox.memory import MemoryOutbox
+from edge_sdk.runtime.engine import Engine, SensorState
+from edge_sdk.runtime.pipeline import Pipeline
+from edge_sdk.sensors.base import Emit
+from tests.models import tiny_bundle
+
+pytestmark = pytest.mark.anyio
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+
+
+class Scripted:
+    """A sensor that follows a script: blocks to emit, and errors to raise in between."""
+
+    channels: Sequence[str] = ("0", "1")
+
+    def __init__(self, name: str, *script: Exception | int, for_ever: bool = False) -> None:
+        self.name = name
+        self._script = list(script)
+        self._for_ever = for_ever
+        self._first = 0
+
+    async def run(self, emit: Emit) -> None:
+        while self._script:
+            step = self._script.pop(0)
+            if isinstance(step, Exception):
+                raise step
+            samples = np.full((step, 2), 0.5, np.float32)
+            await emit(Reading(self.name, samples, START + self._first * SECOND // 2, rate_hz=2.0))
+            self._first += step
+        if self._for_ever:
+            await anyio.sleep_forever()
+
+
+class RefusingOutbox(MemoryOutbox):
+    """An outbox whose medium refuses to write, the first so many times."""
+
+    refusals = 1
+
+    def put(self, results: Sequence[FusedResult]) -> Sequence[OutboxRow]:
+        if self.refusals:
+            self.refusals -= 1
+            raise OutboxError("No space left on device.")
+        return super().put(results)
+
+
+class World:
+    """An engine with everything that it needs."""
+
+    def __init__(self, directory: Path, *sensors: Scripted, outbox: MemoryOutbox | None = None) -> None:
+        bundle = tiny_bundle(directory / "tiny.edge")
+        self.outbox = outbox or MemoryOutbox(clock=SystemClock())
+        self.accepted: list[OutboxRow] = []
+        self.noticed: list[str] = []
+        self.engine = Engine(
+            sensors=sensors,
+            pipelines=[Pipeline([Model.open(bundle)])],
+            outbox=self.outbox,
+            clock=SystemClock(),
+            accepted=self.accepted.extend,
+            noticed=self._notice,
+        )
+
+    def _notice(self, name: str, message: str, detail: dict[str, Any]) -> None:
+        self.noticed.append(name)
+
+
+async def test_everything_measured_is_predicted_committed_and_told(tmp_path: Path) -> None:
+    world = World(tmp_path, Scripted("thing", 4, 4, 4))
+
+    with anyio.fail_after(10):
+        await world.engine.run()
+
+    assert [row.seq for row in world.accepted] == [1, 2, 3, 4, 5]
+    assert world.engine.counters.all()["results.accepted"] == 5
+    assert world.engine.sensors == {"thing": SensorState.ENDED}
+
+
+async def test_a_lost_sensor_is_a_state_and_an_event_and_comes_back(tmp_path: Path) -> None:
+    world = World(tmp_path, Scripted("thing", 4, SensorError("unplugged"), 4))
+
+    with anyio.fail_after(10):
+        await world.engine.run()
+
+    assert world.noticed == ["sensor.running", "sensor.lost", "sensor.running", "sensor.ended"]
+    assert world.engine.counters.all()["sensors.lost.thing"] == 1
+    assert len(world.accepted) == 3
+
+
+async def test_a_plug_in_with_a_bug_is_a_lost_sensor_and_not_a_crash(tmp_path: Path) -> None:
+    world = World(tmp_path, Scripted("thing", ZeroDivisionError("bug"), 4))
+
+    with anyio.fail_after(10):
+        await world.engine.run()
+
+    assert "sensor.lost" in world.noticed
+    assert len(world.accepted) == 1
+
+
+async def test_a_stop_ends_the_measuring_and_commits_what_was_measured(tmp_path: Path) -> None:
+    world = World(tmp_path, Scripted("thing", 4, 4, for_ever=True))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.engine.run)
+            while world.engine.counters.all().get("readings", 0) < 2:
+                await anyio.sleep(0.001)
+            world.engine.stop()
+
+    assert len(world.accepted) == 3
+
+
+async def test_a_stop_before_the_start_measures_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, Scripted("thing", 4, for_ever=True))
+    world.engine.stop()
+
+    with anyio.fail_after(10):
+        await world.engine.run()
+
+    assert world.accepted == []
+
+
+async def test_a_full_medium_is_counted_and_told_and_the_station_goes_on(tmp_path: Path) -> None:
+    outbox = RefusingOutbox(clock=SystemClock())
+    world = World(tmp_path, Scripted("thing", 4, for_ever=True), outbox=outbox)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.engine.run)
+            while "outbox.refused" not in world.noticed:
+                await anyio.sleep(0.001)
+            world.engine.stop()
+
+    assert world.engine.counters.all()["results.refused"] == 1
