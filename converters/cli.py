@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 @click.option("--calibration", metavar="FILE", help="x (n, samples, channels) in physical units, as .npz or .npy.")
 @click.option("--evaluate", metavar="FILE", help="The same with y, unseen in training, as .npz.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=1,128,6", help="Fix an input's open dimensions.")
+@click.option("--board", metavar="NAME", help="A name of `edge-sdk boards`, or your own .yaml.")
+@click.option("--require-delegated", type=click.FloatRange(0, 1), metavar="SHARE", help="Fail below this share.")
 @click.option("--sign", "key", metavar="KEYFILE", help="Sign with this key; `edge-sdk keys new` makes one.")
 @click.option("-o", "--out", required=True, metavar="FILE", help="The bundle, out.edge.")
 @terminal.json_option
@@ -38,6 +40,8 @@ def convert(
     calibration: str | None,
     evaluate: str | None,
     inputs: tuple[str, ...],
+    board: str | None,
+    require_delegated: float | None,
     key: str | None,
     out: str,
     json_file: str | None,
@@ -71,17 +75,24 @@ def convert(
         evaluate=evaluate,
         precision=precision,
         formats=formats or None,
-        shapes=dict(_shape(text) for text in inputs),
+        shapes=dict(shape_of(text) for text in inputs),
+        board=board,
+        require_delegated=require_delegated,
         key=key,
     )
     _show(done)
     terminal.write_json(json_file, done.report)
 
 
-def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
+    """Read ``NAME=1,128,6``.
+
+    Raises:
+        ConfigError: It is not that form.
+    """
     name, _, numbers = text.rpartition("=")
     try:
-        shape = tuple(int(number) for number in numbers.split(","))
+        shape: tuple[int, ...] = tuple(int(number) for number in numbers.split(","))
     except ValueError:
         shape = ()
     if not name or not shape or min(shape) < 1:

@@ -32,6 +32,7 @@ class ForgeJob(msgspec.Struct, frozen=True, kw_only=True):
         recipe: What the model file cannot know.
         schemes: What to write.
         shapes: Dimensions that the user fixed, by input name.
+        only_structure: Write the schemes and nothing else: no data, no answers, the recipe left as it is.
     """
 
     path: str
@@ -40,6 +41,7 @@ class ForgeJob(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     schemes: tuple[Scheme, ...]
     shapes: dict[str, tuple[int, ...]] = {}
+    only_structure: bool = False
 
 
 class Forged(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +65,10 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
     at("loading the model")
     loader: Any = plugins.load(LOADERS, job.kind)
     loaded: Loaded = loader(Path(job.path), folder, job.shapes)
+    if job.only_structure:
+        for scheme in job.schemes:
+            _write(loaded, scheme, None, folder)
+        return Forged(recipe=job.recipe, input_shape=loaded.input_shape, versions=dict(loaded.versions))
     at("running the model on the data")
     calibration = _inputs(folder / "calibration.npy", loaded.input_shape)
     evaluation = _inputs(folder / "evaluation.npy", loaded.input_shape)
@@ -85,13 +91,18 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
         calibration = subset(calibration, CALIBRATION_LIMIT)
     versions = dict(loaded.versions)
     for scheme in job.schemes:
-        at(f"writing {scheme.precision} {scheme.format}")
-        quantizer: Any = plugins.load(QUANTIZERS, scheme.format)
-        model, used = quantizer(loaded, scheme, calibration)
-        versions.update(used)
-        (folder / scheme.file).write_bytes(model)
+        versions.update(_write(loaded, scheme, calibration, folder))
     versions.update(loaded.versions)
     return Forged(recipe=recipe, input_shape=loaded.input_shape, versions=versions, notes=tuple(notes))
+
+
+def _write(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None, folder: Path) -> dict[str, str]:
+    at(f"writing {scheme.precision} {scheme.format}")
+    quantizer: Any = plugins.load(QUANTIZERS, scheme.format)
+    model, used = quantizer(loaded, scheme, calibration)
+    (folder / scheme.file).write_bytes(model)
+    versions: dict[str, str] = used
+    return versions
 
 
 def _inputs(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.float32] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,21 +16,35 @@ from converters.scheme import Scheme
 from converters.targets.op_versions import onnx_runtimes, tflite_runtimes
 from edge_sdk import __version__
 from edge_sdk.base.errors import ConversionError
-from edge_sdk.contract.manifest import Manifest, Variant
+from edge_sdk.contract.manifest import Coverage, Manifest, Variant
 
 CHECK_INPUT = "check_input.npy"
 
 
+class Seal(NamedTuple):
+    """What is recorded of a variant besides its proof.
+
+    Attributes:
+        scheme: Which variant.
+        runtimes: Lowest version of each runtime that runs it.
+        delegates: What each delegate takes of it.
+    """
+
+    scheme: Scheme
+    runtimes: dict[str, str]
+    delegates: tuple[Coverage, ...]
+
+
 def package(
-    folder: Path, forged: Forged, proof: Proof, schemes: Sequence[Scheme], provenance: Mapping[str, Any], board: str
+    folder: Path, forged: Forged, proof: Proof, seals: Sequence[Seal], provenance: Mapping[str, Any], board: str
 ) -> tuple[Manifest, dict[str, bytes]]:
     """Build the manifest and collect the members.
 
     Args:
         folder: The job's folder, with the models and check vectors.
         forged: What was made.
-        proof: What was seen of it, in the order of `schemes`.
-        schemes: What goes into the bundle, best first.
+        proof: What was seen of it, in the order of `seals`.
+        seals: What goes into the bundle, best first.
         provenance: Where it all came from.
         board: Profile that it is made for; empty = any.
     """
@@ -38,12 +52,13 @@ def package(
     assert recipe.windowing is not None, "a completed recipe has one"
     files = {CHECK_INPUT: (folder / CHECK_INPUT).read_bytes()}
     variants = []
-    for scheme, proven in zip(schemes, proof.variants, strict=True):
+    for seal, proven in zip(seals, proof.variants, strict=True):
+        scheme = seal.scheme
         model = (folder / scheme.file).read_bytes()
         check_output = f"{scheme.file}.check.npy"
         files[scheme.file] = model
         files[check_output] = (folder / check_output).read_bytes()
-        variants.append(_variant(scheme, proven, model, check_output))
+        variants.append(_variant(seal, proven, check_output))
     manifest = Manifest(
         name=recipe.name,
         task=recipe.task,
@@ -91,14 +106,16 @@ def runtimes(scheme: Scheme, model: bytes) -> dict[str, str]:
     return onnx_runtimes(opsets[""])
 
 
-def _variant(scheme: Scheme, proven: Proven, model: bytes, check_output: str) -> Variant:
+def _variant(seal: Seal, proven: Proven, check_output: str) -> Variant:
+    scheme = seal.scheme
     return Variant(
         file=scheme.file,
         format=scheme.format,
         precision=scheme.precision,
         inputs=proven.inputs,
         outputs=proven.outputs,
-        runtimes=runtimes(scheme, model),
+        runtimes=seal.runtimes,
+        delegates=seal.delegates,
         metrics=(proven.metric,),
         check_output=check_output,
         tolerance=proven.tolerance,

@@ -15,13 +15,16 @@ from converters.artifact import Artifact
 from converters.dataset import Dataset, Given
 from converters.evaluate.proof import Proof, ProofJob, Proven
 from converters.forge import Forged, ForgeJob
-from converters.package import package, provenance
+from converters.package import Seal, package, provenance, runtimes
 from converters.recipe import Recipe
 from converters.report import VariantReport
 from converters.scheme import Scheme, schemes
 from converters.stage import run_stage, scratch
+from converters.targets.fit import check_runtimes, fit
+from converters.targets.seen import seen_on_xnnpack
 from edge_sdk.base import terminal
 from edge_sdk.base.errors import CalibrationError, ConversionError
+from edge_sdk.boards.profile import Board, read_board
 from edge_sdk.contract.bundle import Bundle, write_bundle
 from edge_sdk.contract.manifest import Manifest
 from edge_sdk.contract.trust import SigningKey
@@ -50,6 +53,8 @@ def convert(
     precision: Sequence[str] = ("int8",),
     formats: Sequence[str] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    board: str | Path | None = None,
+    require_delegated: float | None = None,
     key: SigningKey | Path | str | None = None,
 ) -> Conversion:
     """Convert a trained model to a bundle that is proved on the runtimes that will serve it.
@@ -62,8 +67,11 @@ def convert(
         evaluate: The same with their truth ``y``, unseen in training; None = agreement with the float model on the
             calibration data is measured instead.
         precision: ``float32``, ``float16``, ``dynamic``, ``int8``, ``int16x8``; the first is the bundle's first.
-        formats: ``tflite``, ``onnx``; None = what the source can become.
+        formats: ``tflite``, ``onnx``; None = what the source can become, and the board can run.
         shapes: Open dimensions, fixed: ``{"input": (1, 128, 6)}``.
+        board: A name of `edge-sdk boards` or your own profile: its runtimes' versions bound what is written, and
+            what its delegates take is recorded; None = any.
+        require_delegated: Refuse a model of which the board's first delegate takes less of the operations, 0 to 1.
         key: Who signs, or a path to the key; None = unsigned.
 
     Returns:
@@ -79,7 +87,8 @@ def convert(
     if key is not None and not isinstance(key, SigningKey):
         key = SigningKey.read(Path(key))
     artifact = Artifact.of(model)
-    wanted = schemes(formats or _formats(artifact), precision)
+    profile = None if board is None else read_board(board)
+    wanted = schemes(formats or _formats(artifact, profile), precision)
     calibration_data = None if calibration is None else Dataset.of(calibration, name="calibration")
     evaluation_data = None if evaluate is None else Dataset.of(evaluate, name="evaluation")
     if calibration_data is None and any(scheme.needs_calibration for scheme in wanted):
@@ -115,7 +124,8 @@ def convert(
             say=say,
         )
         origin = provenance(artifact, forged, calibration_data, evaluation_data)
-        manifest, files = package(folder, forged, proof, wanted, origin, "")
+        seals = [_seal(folder, scheme, profile, require_delegated) for scheme in wanted]
+        manifest, files = package(folder, forged, proof, seals, origin, profile.name if profile else "")
         bundle = _write(out, manifest, files, key)
     report = tuple(_row(bundle, scheme, proven) for scheme, proven in zip(wanted, proof.variants, strict=True))
     notes = [*forged.notes, *_notes(recipe, evaluation_data)]
@@ -124,8 +134,29 @@ def convert(
     )
 
 
-def _formats(artifact: Artifact) -> tuple[str, ...]:
-    return ("onnx",) if artifact.kind == "onnx" else ("tflite", "onnx")
+def _formats(artifact: Artifact, board: Board | None) -> tuple[str, ...]:
+    able = ("onnx",) if artifact.kind == "onnx" else ("tflite", "onnx")
+    if board is None:
+        return able
+    if not (both := tuple(name for name in board.formats if name in able)):
+        raise ConversionError(
+            f"{board.title} runs {', '.join(board.formats)}; {artifact.path} can become {', '.join(able)} alone."
+        )
+    return both
+
+
+def _seal(folder: Path, scheme: Scheme, board: Board | None, share: float | None) -> Seal:
+    """What is recorded of a variant besides its proof: the runtimes it needs, and what delegates take of it."""
+    model = (folder / scheme.file).read_bytes()
+    needed = runtimes(scheme, model)
+    found = [seen_on_xnnpack(model).coverage] if scheme.format == "tflite" else []
+    if board is not None:
+        check_runtimes(board, scheme, needed)
+        fitting = fit(model, board, precision=scheme.precision)
+        if share is not None:
+            fitting.require(share)
+        found = [each.coverage for each in fitting.delegations if each.delegate != "xnnpack"] + found
+    return Seal(scheme, needed, tuple(found))
 
 
 def _prepare(folder: Path, recipe: Recipe, calibration: Dataset | None, evaluation: Dataset | None) -> Dataset | None:

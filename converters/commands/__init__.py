@@ -1,0 +1,1 @@
+"""The workshop's commands besides ``convert``: loaded when named, light until then."""
