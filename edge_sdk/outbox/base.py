@@ -22,6 +22,7 @@ class OutboxStats:
         oldest: Lowest sequence number still held, or the next one when empty.
         newest: Highest sequence number ever given; 0 before the first.
         dropped: Results given up under a full quota, since the outbox was made.
+        damaged: Results that the medium damaged, found unreadable; a lower bound.
     """
 
     rows: int
@@ -30,6 +31,7 @@ class OutboxStats:
     oldest: int
     newest: int
     dropped: int
+    damaged: int = 0
 
 
 class Outbox(Protocol):

@@ -67,6 +67,8 @@ class MemoryOutbox:
         """Forget the rows that a receipt of this epoch names; returns how many. Other epochs change nothing."""
         if receipt.epoch != self.epoch:
             return 0
+        if receipt.stored:
+            self._newest = max(self._newest, receipt.stored[-1][1])
         return sum(self.acknowledge_sent(low, high) for low, high in receipt.stored)
 
     def acknowledge_sent(self, low: int, high: int) -> int:

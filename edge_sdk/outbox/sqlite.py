@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from edge_sdk.base.clock import Clock
 from edge_sdk.base.errors import ConfigError, OutboxError, OutboxFullError
-from edge_sdk.base.ids import new_epoch
 from edge_sdk.contract.envelope import OutboxRow, encode_body
 from edge_sdk.contract.receipt import Ranges, Receipt
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.base import OutboxStats
+from edge_sdk.outbox.identity import RESERVE, Identity, write_identity
+from edge_sdk.outbox.salvage import checksum
+from edge_sdk.outbox.sqlite_file import INSERT, PAGE_BYTES, SET, Synchronous, connect, lock, parameters, prepare
 
-SCHEMA_VERSION = 1
+log = logging.getLogger(__name__)
+
 DEFAULT_QUOTA_BYTES = 256 * 1024 * 1024
 
-_PAGE_BYTES = 4096
-_SMALLEST_QUOTA_BYTES = 32 * _PAGE_BYTES
-_WAL_PAGES = 256  # 1 MiB: the log stays small, so that a full disk is met early and the file's size is bounded
+_SMALLEST_QUOTA_BYTES = 32 * PAGE_BYTES
 _SPARE_PAGES = 8  # for the tree above the rows
 _FORGET_AT_ONCE = 10_000
 
-_SCHEMA = """
-CREATE TABLE results (
-    seq         INTEGER PRIMARY KEY,
-    stream      TEXT NOT NULL,
-    accepted_ns INTEGER NOT NULL,
-    body        BLOB NOT NULL
-);
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-"""
-_INSERT = "INSERT INTO results (seq, stream, accepted_ns, body) VALUES (?, ?, ?, ?)"
-_READ = "SELECT seq, stream, body, accepted_ns FROM results WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
+_READ = "SELECT seq, stream, body, accepted_ns, crc FROM results WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
 _FORGET = "DELETE FROM results WHERE seq BETWEEN ? AND ?"
 _OLDEST = "SELECT seq, length(body) + length(stream) FROM results ORDER BY seq LIMIT ?"
 _ENDS = "SELECT (SELECT min(seq) FROM results), (SELECT max(seq) FROM results)"
-_SET = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-
 OnFull = Literal["drop_oldest", "refuse"]
-Synchronous = Literal["FULL", "NORMAL"]
 
 
 class SqliteOutbox:
@@ -53,6 +40,12 @@ class SqliteOutbox:
 
     Which rows are held is known in memory as ranges, so that receipts, statistics and the choice of what to send
     touch no disk. A second connection reads while the first waits for the medium.
+
+    Attributes:
+        epoch: Random id made with the outbox.
+        path: The file.
+        quota_bytes: What it may grow to.
+        salvaged: What was saved when the file was found damaged at opening; None = it was sound.
     """
 
     def __init__(
@@ -68,7 +61,7 @@ class SqliteOutbox:
         self.quota_bytes = quota_bytes
         self._clock = clock
         self._on_full = on_full
-        self._max_pages = quota_bytes // _PAGE_BYTES
+        self._max_pages = quota_bytes // PAGE_BYTES
         self._writing = threading.Lock()  # guards the writing connection
         self._reading = threading.Lock()  # guards the reading connection
         self._knowing = threading.Lock()  # guards the ranges and numbers below; never held during I/O
@@ -76,12 +69,15 @@ class SqliteOutbox:
         self._forgotten = Ranges()  # acknowledged, and still in the file
         self._newest = 0
         self._dropped = 0
+        self._damaged = 0
         with ExitStack() as opening:
-            opening.enter_context(_lock(path))
+            opening.enter_context(lock(path))
+            self._identity, self.salvaged = prepare(path)
+            self.epoch = self._identity.epoch
             try:
-                self._writer = opening.enter_context(closing(_connect(path, synchronous)))
-                self._reader = opening.enter_context(closing(_connect(path, synchronous)))
-                self.epoch = self._prepare()
+                self._writer = opening.enter_context(closing(connect(path, synchronous)))
+                self._reader = opening.enter_context(closing(connect(path, synchronous)))
+                self._load()
             except sqlite3.Error as error:
                 raise OutboxError(f"Outbox {path} cannot be opened: {error}.") from error
             self._opened = opening.pop_all()
@@ -134,12 +130,13 @@ class SqliteOutbox:
                 OutboxRow(seq, stream, body, now_ns)
                 for seq, (stream, body) in enumerate(encoded, start=self._newest + 1)
             ]
+            self._reserve(rows[-1].seq)
             with self._transaction():
                 forgotten = self._forget_some()
                 dropped = self._make_room(rows)
-                self._writer.executemany(_INSERT, [(row.seq, row.stream, now_ns, row.body) for row in rows])
+                self._writer.executemany(INSERT, parameters(rows))
             with self._knowing:
-                self._newest = rows[-1].seq
+                self._newest = max(self._newest, rows[-1].seq)
                 for low, high in forgotten:
                     self._forgotten.take(low, high)
                 if dropped:
@@ -161,8 +158,10 @@ class SqliteOutbox:
                     found = self._reader.execute(_READ, (low, high, limit - len(rows))).fetchall()
                 except sqlite3.Error as error:
                     raise OutboxError(f"Outbox {self.path} cannot be read: {error}.") from error
-            rows.extend(map(OutboxRow._make, found))
-            self._learn_gaps(low, found[-1][0] if len(rows) >= limit else high, [row[0] for row in found])
+            sound = [OutboxRow(*row) for *row, crc in found if checksum(row[0], row[1], row[3], row[2]) == crc]
+            rows.extend(sound)
+            exhausted = len(found) < limit - len(rows) + len(sound)
+            self._learn_gaps(low, high if exhausted else found[-1][0], [row.seq for row in sound], len(found))
             if len(rows) >= limit:
                 break
         return rows
@@ -171,6 +170,9 @@ class SqliteOutbox:
         """Forget the rows that a receipt of this epoch names; returns how many. Other epochs change nothing."""
         if receipt.epoch != self.epoch:
             return 0
+        if receipt.stored:
+            # The monitor has more than we know of: a medium that lied lost our end. Those numbers were given.
+            self._skip_to(receipt.stored[-1][1])
         return sum(self.acknowledge_sent(low, high) for low, high in receipt.stored)
 
     def acknowledge_sent(self, low: int, high: int) -> int:
@@ -191,16 +193,32 @@ class SqliteOutbox:
                 oldest=self._held.first or self._newest + 1,
                 newest=self._newest,
                 dropped=self._dropped,
+                damaged=self._damaged,
             )
 
     def close(self) -> None:
         """Close the file; what was put stays."""
         with self._writing, self._reading, self._opened, self._transaction():
-            self._writer.execute(_SET, ("newest", self._newest))
+            self._writer.executemany(SET, [("newest", self._newest), ("damaged", self._damaged)])
             for low, high in self._forgotten.ranges:
                 self._writer.execute(_FORGET, (low, high))
 
+    def _skip_to(self, seq: int) -> None:
+        with self._knowing:
+            self._newest = max(self._newest, seq)
+
     # ---- within a write
+
+    def _reserve(self, newest: int) -> None:
+        """See that the identity says that numbers up to `newest` may have been given."""
+        if newest <= self._identity.reserved:
+            return
+        identity = Identity(self.epoch, newest + RESERVE)
+        try:
+            write_identity(self.path, identity)
+        except OSError as error:
+            raise OutboxError(f"The identity of outbox {self.path} cannot be written: {error}.") from error
+        self._identity = identity
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -240,7 +258,7 @@ class SqliteOutbox:
 
     def _make_room(self, rows: Sequence[OutboxRow]) -> tuple[int, int, int] | None:
         """See that the rows fit the quota; give up the oldest when that is the policy: ``(low, high, count)``."""
-        wanted = sum(_bytes_of(row) for row in rows) + _SPARE_PAGES * _PAGE_BYTES
+        wanted = sum(_bytes_of(row) for row in rows) + _SPARE_PAGES * PAGE_BYTES
         missing = wanted - self._free_bytes()
         if missing <= 0:
             return None
@@ -259,76 +277,45 @@ class SqliteOutbox:
             for seq, size in oldest:
                 low, high, count = low or seq, seq, count + (seq not in self._forgotten)
                 freed += size
-                if freed >= missing + _PAGE_BYTES:
+                if freed >= missing + PAGE_BYTES:
                     break
             self._writer.execute(_FORGET, (low, high))
             missing -= freed
-        self._writer.execute(_SET, ("dropped", self._dropped + count))
+        self._writer.execute(SET, ("dropped", self._dropped + count))
         return low, high, count
 
     def _free_bytes(self) -> int:
         [pages] = self._writer.execute("PRAGMA page_count").fetchone()
         [free] = self._writer.execute("PRAGMA freelist_count").fetchone()
-        return int((self._max_pages - pages + free) * _PAGE_BYTES)
+        return int((self._max_pages - pages + free) * PAGE_BYTES)
 
     # ---- at opening
 
-    def _prepare(self) -> str:
-        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise OutboxError(
-                f"Outbox {self.path} has schema version {version}, this software knows {SCHEMA_VERSION}. Update it."
-            )
-        if version == 0:
-            with self._transaction():
-                for statement in _SCHEMA.split(";")[:-1]:
-                    self._writer.execute(statement)
-                self._writer.execute(_SET, ("epoch", new_epoch()))
-                self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            _sync_directory(self.path.parent)
+    def _load(self) -> None:
         self._writer.execute(f"PRAGMA max_page_count = {self._max_pages}")
         meta = dict(self._writer.execute("SELECT key, value FROM meta").fetchall())
         low, high = self._writer.execute(_ENDS).fetchone()
         self._newest = max(high or 0, meta.get("newest", 0))
         self._dropped = meta.get("dropped", 0)
+        self._damaged = meta.get("damaged", 0)
         if low is not None:
             self._held.add(low, high)  # gaps in between are learnt when they are read
-        return str(meta["epoch"])
 
-    def _learn_gaps(self, low: int, high: int, present: Sequence[int]) -> None:
+    def _learn_gaps(self, low: int, high: int, present: Sequence[int], found: int) -> None:
         if high - low + 1 == len(present):
             return
+        damaged = found - len(present)
+        if damaged:
+            log.error("outbox rows are damaged", extra={"rows": damaged})
         with self._knowing:
+            self._damaged += damaged
             at = low
             for seq in (*present, high + 1):
                 if seq > at:
-                    self._held.take(at, seq - 1)
+                    for span in self._held.take(at, seq - 1):
+                        if damaged:
+                            self._forgotten.add(*span)  # they leave the file too, and are counted but once
                 at = seq + 1
-
-
-def _connect(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-    connection.execute(f"PRAGMA journal_size_limit = {4 * _WAL_PAGES * _PAGE_BYTES}")
-    connection.execute("PRAGMA secure_delete = OFF")  # Debian's default rewrites every page that is freed
-    return connection
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Keep every other process away: two of them would give out the same numbers."""
-    try:
-        guard = path.with_name(path.name + ".lock").open("ab")
-    except OSError as error:
-        raise OutboxError(f"Outbox {path} cannot be opened: {error}.") from error
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        guard.close()
-        raise OutboxError(f"Outbox {path} is in use by another process. Stop that, or choose another path.") from error
-    return guard
 
 
 def _bytes_of(row: OutboxRow) -> int:
@@ -345,11 +332,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

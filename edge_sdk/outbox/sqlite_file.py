@@ -1,0 +1,201 @@
+"""The outbox's SQLite file: its schema, its settings, whether it is sound, and a new one from a damaged one."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Literal
+
+from edge_sdk.base.errors import OutboxError
+from edge_sdk.base.ids import new_epoch
+from edge_sdk.contract.envelope import OutboxRow
+from edge_sdk.outbox.identity import RESERVE, Identity, read_identity, sync_directory, write_identity
+from edge_sdk.outbox.salvage import Salvage, checksum, log_is_damaged, salvage
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+PAGE_BYTES = 4096
+
+_WAL_PAGES = 256  # 1 MiB: the log stays small, so that a full disk is met early and the file's size is bounded
+_CHECKED_BYTES = 256 * 1024 * 1024  # reading more than that would delay the start by seconds
+
+_SCHEMA = """
+CREATE TABLE results (
+    seq         INTEGER PRIMARY KEY,
+    stream      TEXT NOT NULL,
+    accepted_ns INTEGER NOT NULL,
+    body        BLOB NOT NULL,
+    crc         INTEGER NOT NULL
+);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+INSERT = "INSERT INTO results (seq, stream, accepted_ns, body, crc) VALUES (?, ?, ?, ?, ?)"
+SET = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+Synchronous = Literal["FULL", "NORMAL"]
+
+
+def connect(path: Path, synchronous: Synchronous = "FULL") -> sqlite3.Connection:
+    """Open the file with the settings that the promise needs. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+    try:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {4 * _WAL_PAGES * PAGE_BYTES}")
+        connection.execute("PRAGMA secure_delete = OFF")  # Debian's default rewrites every page that is freed
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def lock(path: Path) -> IO[bytes]:
+    """Keep every other process away, until closed: two of them would give out the same numbers.
+
+    Raises:
+        OutboxError: Another process has it, or the directory cannot be written.
+    """
+    try:
+        guard = path.with_name(path.name + ".lock").open("ab")
+    except OSError as error:
+        raise OutboxError(f"Outbox {path} cannot be opened: {error}.") from error
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        guard.close()
+        raise OutboxError(f"Outbox {path} is in use by another process. Stop that, or choose another path.") from error
+    return guard
+
+
+def parameters(rows: Iterable[OutboxRow]) -> list[tuple[int, str, int, bytes, int]]:
+    """Rows as `INSERT` takes them."""
+    return [
+        (seq, stream, accepted_ns, body, checksum(seq, stream, accepted_ns, body))
+        for seq, stream, body, accepted_ns in rows
+    ]
+
+
+def prepare(path: Path) -> tuple[Identity, Salvage | None]:
+    """See that there is a sound file with an identity; a damaged one is put aside and its rows are saved.
+
+    Returns:
+        The identity, and what was saved from a damaged file, if it was one.
+
+    Raises:
+        OutboxError: The file is of a newer software, or the medium refuses.
+    """
+    try:
+        _finish_rebuild(path)
+        saved = None
+        identity = read_identity(path)
+        epoch = _epoch_of(path) if path.exists() else None
+        if path.exists() and epoch is None:
+            saved = _rebuild(path, identity)
+            identity = read_identity(path)
+            epoch = _epoch_of(path)
+        elif epoch is None:
+            identity = identity or Identity(new_epoch(), 0)
+            write_identity(path, identity)
+            make(path, identity.epoch, newest=identity.reserved)
+            sync_directory(path.parent)
+            epoch = identity.epoch
+        if identity is None or identity.epoch != epoch:
+            identity = Identity(str(epoch), _newest_of(path) + RESERVE)
+            write_identity(path, identity)
+    except (sqlite3.Error, OSError) as error:
+        raise OutboxError(f"Outbox {path} cannot be opened: {error}.") from error
+    return identity, saved
+
+
+def make(path: Path, epoch: str, *, newest: int, rows: Iterable[OutboxRow] = (), damaged: int = 0) -> None:
+    """Make the file. Raises sqlite3.Error."""
+    with closing(connect(path)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";")[:-1]:
+            db.execute(statement)
+        db.executemany(SET, [("epoch", epoch), ("newest", newest), ("damaged", damaged)])
+        db.executemany(INSERT, parameters(rows))
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _epoch_of(path: Path) -> str | None:
+    """The epoch in the file, or None when the file is damaged."""
+    if log_is_damaged(path, PAGE_BYTES):
+        return None
+    try:
+        with closing(connect(path)) as db:
+            [version] = db.execute("PRAGMA user_version").fetchone()
+            if version > SCHEMA_VERSION:
+                raise OutboxError(
+                    f"Outbox {path} has schema version {version}, this software knows {SCHEMA_VERSION}. Update it."
+                )
+            if path.stat().st_size <= _CHECKED_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                return None
+            row = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+            db.execute("SELECT seq, stream, accepted_ns, body, crc FROM results LIMIT 1").fetchone()
+            return str(row[0]) if row else None
+    except sqlite3.OperationalError as error:
+        if any(word in str(error) for word in ("unable to open", "readonly", "locked", "full")):
+            raise
+        return None
+    except sqlite3.DatabaseError:
+        return None
+
+
+def _newest_of(path: Path) -> int:
+    with closing(connect(path)) as db:
+        [newest] = db.execute("SELECT max(seq) FROM results").fetchone()
+        [known] = db.execute("SELECT max(value) FROM meta WHERE key = 'newest'").fetchone()
+        return max(newest or 0, known or 0)
+
+
+def _rebuild(path: Path, identity: Identity | None) -> Salvage:
+    found = salvage(path, PAGE_BYTES)
+    rows = [found.rows[seq] for seq in sorted(found.rows)]
+    if identity is None:  # nobody knows what these numbers counted: they get new ones
+        identity = Identity(new_epoch(), len(rows) + RESERVE)
+        rows = [row._replace(seq=seq) for seq, row in enumerate(rows, start=1)]
+    else:
+        rows = [row for row in rows if row.seq <= identity.reserved]
+    newest = max(identity.reserved, rows[-1].seq if rows else 0)
+    aside, done = path.with_name(path.name + ".saving"), path.with_name(path.name + ".saved")
+    _remove(aside)
+    make(aside, identity.epoch, newest=newest, rows=rows, damaged=found.damaged)
+    write_identity(path, Identity(identity.epoch, newest))
+    aside.replace(done)
+    sync_directory(path.parent)
+    _finish_rebuild(path)
+    log.error(
+        "outbox was damaged",
+        extra={"kept_as": f"{path.name}.damaged", "saved_rows": len(rows), "damaged_rows": found.damaged},
+    )
+    return found
+
+
+def _finish_rebuild(path: Path) -> None:
+    """Put the damaged file aside and the new one in its place; done again after a crash in between."""
+    done = path.with_name(path.name + ".saved")
+    if not done.exists():
+        return
+    damaged = path.with_name(path.name + ".damaged")
+    for tail in ("-wal", ""):  # the log first: without its file it is nothing
+        old = path.with_name(path.name + tail)
+        if old.exists():
+            old.replace(damaged.with_name(damaged.name + tail))
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
+    done.replace(path)
+    sync_directory(path.parent)
+
+
+def _remove(path: Path) -> None:
+    for tail in ("", "-wal", "-shm"):
+        path.with_name(path.name + tail).unlink(missing_ok=True)
