@@ -14,7 +14,13 @@ _GIB = 1024**3
 @click.pass_context
 @terminal.json_option
 def boards(ctx: click.Context, json_file: str | None) -> None:
-    """List the boards that a model can be converted for."""
+    r"""List the boards that a model can be converted for.
+
+    \b
+    Examples:
+      edge-sdk boards
+      edge-sdk boards show raspberry-pi-5
+    """
     if ctx.invoked_subcommand is not None:
         return
     known = [read_board(name) for name in board_names()]

@@ -1,0 +1,193 @@
+"""The station's program, as a process, against a real broker."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edge_sdk.base.clock import SystemClock
+from edge_sdk.base.errors import BundleError, ConfigError
+from edge_sdk.cli import commands
+from edge_sdk.contract.manifest import Windowing
+from edge_sdk.contract.trust import SigningKey
+from edge_sdk.outbox.sqlite import SqliteOutbox
+from tests.brokers import RunningBroker, mosquitto
+from tests.models import LENGTH, tiny_bundle
+
+STATION = """\
+site: roof
+station: alone
+state_directory: state
+broker: {{url: "{broker}", delivery: broker}}
+trust: {{keys: [key.pub]}}
+sensors:
+  thing: {{kind: simulated, options: {{rate_hz: 50, block_s: 0.1, channels: 2}}}}
+streams:
+  level:
+    models: [{{bundle: tiny.edge}}]
+"""
+EDGE_SDK = [sys.executable, "-m", "edge_sdk.cli"]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[RunningBroker]:
+    (tmp_path / "broker").mkdir()
+    with mosquitto(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def config(tmp_path: Path, broker: RunningBroker) -> Path:
+    SigningKey.new().write(tmp_path / "key")
+    windowing = Windowing(length=LENGTH, stride=2, rate_hz=50.0)
+    tiny_bundle(tmp_path / "tiny.edge", key=SigningKey.read(tmp_path / "key"), windowing=windowing)
+    path = tmp_path / "station.yaml"
+    path.write_text(STATION.format(broker=broker.url))
+    return path
+
+
+def check(config: Path, *options: str) -> Result:
+    return CliRunner().invoke(commands, ["station", "check", str(config), *options])
+
+
+def wait_for(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def numbered(directory: Path) -> int:
+    """How many results the station has numbered so far, seen from beside it."""
+    path = directory / "state" / "outbox.sqlite"
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
+            return int(db.execute("SELECT coalesce(max(seq), 0) FROM results").fetchone()[0])
+    except sqlite3.OperationalError:  # not made yet
+        return 0
+
+
+def accepted(directory: Path) -> int:
+    outbox = SqliteOutbox.open(directory / "state" / "outbox.sqlite", clock=SystemClock())
+    try:
+        return outbox.stats().newest
+    finally:
+        outbox.close()
+
+
+def test_a_good_station_passes_every_check(config: Path) -> None:
+    answer = check(config, "--json", str(config.with_name("found.json")))
+
+    assert answer.exit_code == 0, answer.output
+    found = json.loads(config.with_name("found.json").read_text())
+    assert {"configuration", "sensor thing", "model tiny.edge", "stream level", "disk", "broker MQTT"} <= {
+        finding["what"] for finding in found if finding["ok"]
+    }
+    assert "float32.tflite on litert" in answer.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("station: alone", "station: a/lone", "station"),
+        ("tiny.edge", "missing.edge", "missing.edge cannot be read"),
+        ("key.pub", "other.pub", "other.pub cannot be read"),
+        ("trust: {keys: [key.pub]}", "trust: {}", "trusted are: none"),
+        ("kind: simulated", "kind: simulatd", "Did you mean 'simulated'"),
+        ("rate_hz: 50", "rate_hz: -1", "rate_hz"),
+        ("rate_hz: 50", "rate: 50", "Did you mean 'rate_hz'"),
+        ("[{bundle: tiny.edge}]", "[{bundle: tiny.edge, runtime: litrt}]", "Did you mean 'litert'"),
+        ("[{bundle: tiny.edge}]", "[{bundle: tiny.edge, delegates: [edgetpu]}]", "write `fallback: cpu`"),
+        ("[{bundle: tiny.edge}]", "[{bundle: tiny.edge, precision: int8}]", "no int8"),
+        ("    models:", "    fusion: {method: log_opinion}\n    models:", "Did you mean 'log_opinion_pool'"),
+        ("    models:", "    fusion: {options: {wieghts: {}}}\n    models:", "Did you mean 'weights'"),
+        ("mqtt://127.0.0.1", "http://127.0.0.1", "no broker URL"),
+        ("mqtt://127.0.0.1", "mqtt://u:secret@127.0.0.1", "Put it into a file"),
+        ("  thing:", "  thong:", "there is none of that name"),
+    ],
+)
+def test_a_planted_mistake_is_found_and_the_remedy_said(config: Path, old: str, new: str, says: str) -> None:
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+
+    answer = check(config)
+
+    assert isinstance(answer.exception, ConfigError)
+    assert says in answer.output + str(answer.exception), answer.output
+    assert "secret" not in answer.output
+
+
+def test_a_broker_that_is_away_is_found(config: Path, broker: RunningBroker) -> None:
+    broker.kill()
+
+    answer = check(config)
+
+    assert isinstance(answer.exception, ConfigError)
+    assert "broker TCP" in answer.output
+    assert "Is the broker running" in answer.output
+    assert check(config, "--no-broker").exit_code == 0
+
+
+def test_a_tampered_bundle_does_not_start(config: Path) -> None:
+    raw = bytearray(config.with_name("tiny.edge").read_bytes())
+    raw[len(raw) // 2] ^= 1
+    config.with_name("tiny.edge").write_bytes(raw)
+
+    answer = CliRunner().invoke(commands, ["station", "run", str(config)])
+
+    assert isinstance(answer.exception, BundleError)
+
+
+def test_a_bad_configuration_exits_with_78_and_one_line(config: Path) -> None:
+    config.write_text(config.read_text().replace("site:", "sight:"))
+
+    answer = subprocess.run([*EDGE_SDK, "station", "run", str(config)], capture_output=True, text=True)
+
+    assert answer.returncode == 78
+    assert answer.stderr.startswith("error: ")
+    assert "station.yaml:1" in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert "\x1b[" not in answer.stderr
+
+
+def test_a_station_told_to_stop_delivers_and_ends_in_order(config: Path) -> None:
+    counters = config.with_name("counters.json")
+    with subprocess.Popen(
+        [*EDGE_SDK, "station", "run", str(config), "--json", str(counters)], stderr=subprocess.PIPE, text=True
+    ) as station:
+        wait_for(lambda: numbered(config.parent) >= 20)
+        station.send_signal(signal.SIGTERM)
+        _, log = station.communicate(timeout=20)
+
+    assert station.returncode == 0, log
+    counted = json.loads(counters.read_text())
+    assert counted["results.accepted"] == counted["bridge.receipted"] == accepted(config.parent)
+    assert "station stops" in log
+
+
+def test_results_made_while_the_broker_is_away_wait_on_disk(config: Path, broker: RunningBroker) -> None:
+    broker.kill()
+    with subprocess.Popen(
+        [*EDGE_SDK, "station", "run", str(config), "--drain-s", "0"], stderr=subprocess.PIPE
+    ) as station:
+        wait_for(lambda: numbered(config.parent) >= 20)
+        station.send_signal(signal.SIGTERM)
+        station.communicate(timeout=20)
+
+    assert station.returncode == 0
+    outbox = SqliteOutbox.open(config.parent / "state" / "outbox.sqlite", clock=SystemClock())
+    try:
+        assert outbox.stats().rows == outbox.stats().newest > 0
+    finally:
+        outbox.close()
