@@ -38,7 +38,7 @@ def test_a_recipe_file_may_use_short_forms(tmp_path: Path) -> None:
         ("temperature: 0", "positive"),
         ("windowing: {length: 0, rate_hz: 1}", "positive"),
         ("- a list", "mapping"),
-        ("a: [", "no YAML"),
+        ("a: [", "not YAML"),
     ],
 )
 def test_a_wrong_recipe_says_what_to_mend(tmp_path: Path, text: str, words: str) -> None:
