@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import click
 import msgspec
 
 from edge_sdk.base import terminal
+from edge_sdk.base.errors import ConfigError
 from edge_sdk.base.yaml import read_yaml
 from edge_sdk.monitor.config import MonitorConfig, parse_listen
+
+if TYPE_CHECKING:
+    from edge_sdk.monitor.accounts import Accounts, Role
 
 
 @click.group()
 def monitor() -> None:
-    """The central monitor: every result once, the whole fleet at a glance."""
+    r"""The central monitor: every result once, the whole fleet at a glance.
+
+    \b
+    Examples:
+      edge-sdk monitor run
+      edge-sdk monitor run monitor.yaml
+      edge-sdk monitor status --store monitor.db
+    """
 
 
 @monitor.command()
@@ -99,3 +111,82 @@ def status(store: Path, json_file: str | None) -> None:
                 for one in fleet.stations
             ],
         )
+
+
+_ROLES = click.Choice(["viewer", "operator", "admin"])
+_store = click.option("--store", type=click.Path(path_type=Path), default=Path("monitor.db"), show_default=True)
+
+
+@monitor.group()
+def user() -> None:
+    """Who may log in to the page. The first one made closes the page to everybody else."""
+
+
+@user.command("add")
+@click.argument("name")
+@click.option("--role", type=_ROLES, default="viewer", show_default=True)
+@click.option("--password-file", type=click.Path(path_type=Path), help="Read the password here instead of asking.")
+@_store
+def add_user(name: str, role: str, password_file: Path | None, store: Path) -> None:
+    """Make a user, or give one a new password."""
+    if password_file is None:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        try:
+            password = password_file.read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The password file {password_file} cannot be read: {error}.") from error
+    accounts, role_of = _accounts(store)
+    accounts.add_user(name, role_of[role.upper()], password)
+    click.echo(f"{name} may log in as {role}.")
+
+
+@user.command("list")
+@_store
+@terminal.json_option
+def list_users(store: Path, json_file: str | None) -> None:
+    """Say who may log in, and which API keys there are."""
+    accounts, _ = _accounts(store)
+    users, keys = accounts.users(), accounts.keys()
+    rows = [[kind, one.name, one.role.name.lower()] for kind, many in (("user", users), ("key", keys)) for one in many]
+    terminal.write_json(json_file, [dict(zip(("kind", "name", "role"), row, strict=True)) for row in rows])
+    if json_file != "-":
+        terminal.table("Accounts", ["kind", "name", "role"], rows)
+
+
+@user.command("remove")
+@click.argument("name")
+@_store
+def remove_user(name: str, store: Path) -> None:
+    """Remove a user and end their sessions."""
+    _accounts(store)[0].remove_user(name)
+
+
+@monitor.group()
+def key() -> None:
+    """API keys: for scripts, as ``Authorization: Bearer KEY``."""
+
+
+@key.command("add")
+@click.argument("name")
+@click.option("--role", type=_ROLES, default="viewer", show_default=True)
+@_store
+def add_key(name: str, role: str, store: Path) -> None:
+    """Make an API key and print it, this once."""
+    accounts, role_of = _accounts(store)
+    click.echo(accounts.add_key(name, role_of[role.upper()]))
+
+
+@key.command("remove")
+@click.argument("name")
+@_store
+def remove_key(name: str, store: Path) -> None:
+    """Make an API key useless."""
+    _accounts(store)[0].remove_key(name)
+
+
+def _accounts(store: Path) -> tuple[Accounts, type[Role]]:
+    from edge_sdk.monitor.accounts import Accounts, Role
+    from edge_sdk.monitor.config import accounts_path
+
+    return Accounts(accounts_path(MonitorConfig(store=store))), Role

@@ -59,12 +59,22 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         enabled: False = ingest alone.
         listen: ``HOST:PORT``; port 0 takes a free one.
+        certificate_file: Serve by TLS with this certificate; without it by plain HTTP, for a proxy or for loopback.
+        key_file: Its private key.
+        accounts: The file with users and API keys; None = the store's name with ``.accounts`` behind it.
         silent_after_s: A station that should be online and said nothing for so long is shown as silent.
     """
 
     enabled: bool = True
     listen: str = "127.0.0.1:8080"
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    accounts: Path | None = None
     silent_after_s: float = 90.0
+
+    def __post_init__(self) -> None:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("Wanted are certificate_file and key_file together, or neither")
 
 
 class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +91,11 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     broker: BrokerConfig = BrokerConfig()
     ingest: IngestConfig = IngestConfig()
     web: WebConfig = WebConfig()
+
+
+def accounts_path(config: MonitorConfig) -> Path:
+    """Where the accounts are."""
+    return config.web.accounts or config.store.with_name(config.store.name + ".accounts")
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -13,7 +13,9 @@ import msgspec
 
 from edge_sdk.base import plugins
 from edge_sdk.base.clock import SystemClock
-from edge_sdk.monitor.config import BrokerConfig, MonitorConfig, parse_listen
+from edge_sdk.base.errors import ConfigError
+from edge_sdk.monitor.accounts import Accounts
+from edge_sdk.monitor.config import BrokerConfig, MonitorConfig, accounts_path, parse_listen
 from edge_sdk.monitor.ingest import Ingest
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.sqlite import SqliteStore
@@ -58,12 +60,29 @@ async def _run(config: MonitorConfig, ingest: Ingest, reader: StoreReader, ready
     if config.web.enabled:
         try:
             from edge_sdk.monitor.web.fastapi import make_app
+            from edge_sdk.monitor.web.guard import Guard, is_loopback
             from edge_sdk.monitor.web.uvicorn import WebServer
         except ModuleNotFoundError as error:
             raise plugins.missing_extra("The monitor's page", error) from error
         host, port = parse_listen(config.web.listen)
-        app = make_app(reader, clock=ingest.clock, state=ingest.state, is_stopping=lambda: bool(stopping))
-        server = WebServer(app, host, port)
+        accounts = Accounts(accounts_path(config))
+        if not is_loopback(host) and not accounts.exist():
+            raise ConfigError(
+                f"The page would listen on {host} for everybody, and nobody has an account. Make one first: "
+                f"edge-sdk monitor user add NAME --role admin --store {config.store}"
+            )
+        if not is_loopback(host) and config.web.certificate_file is None:
+            log.warning("page is served without TLS: put a proxy before it, or give certificate_file and key_file")
+        app = make_app(
+            reader,
+            accounts=accounts,
+            clock=ingest.clock,
+            state=ingest.state,
+            is_secure=config.web.certificate_file is not None,
+            is_stopping=lambda: bool(stopping),
+        )
+        guard = Guard(app, accounts=accounts, clock=ingest.clock, only_loopback=is_loopback(host))
+        server = WebServer(guard, host, port, config.web.certificate_file, config.web.key_file)
     stopping: list[bool] = []
     url = server.url if server else None
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -69,7 +69,7 @@ class Centre:
 
 async def until(is_so: Callable[[], bool], *, deadline_s: float = 20.0) -> None:
     with anyio.fail_after(deadline_s):
-        while not is_so():  # noqa: ASYNC110 - another process or thread makes it so
+        while not is_so():
             await anyio.sleep(0.005)
 
 

@@ -17,6 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from edge_sdk import __version__
 from edge_sdk.base.clock import Clock, from_datetime
 from edge_sdk.base.errors import StoreError
+from edge_sdk.monitor.accounts import ANYBODY, SESSION_NS, Account, Accounts
 from edge_sdk.monitor.ingest import IngestState
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.views import (
@@ -29,19 +30,13 @@ from edge_sdk.monitor.store.views import (
     StationDetail,
     StoredResult,
 )
+from edge_sdk.monitor.web.guard import COOKIE, Attempts, session_token
 
 STATIC = Path(__file__).parent / "static"
 MAX_ROWS = 10_000
 _LIVE_INTERVAL_S = 0.25
 _LIVE_KEEPALIVE_S = 15.0
 _MAX_NS = (1 << 63) - 1
-# Nothing from outside, nothing inline: what a quarantined payload holds can never run.
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +55,46 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of ``/api/me``.
+
+    Attributes:
+        name: Who you are; empty where there are no accounts.
+        role: ``viewer``, ``operator`` or ``admin``.
+        login: Whether there is somebody to log out.
+    """
+
+    name: str
+    role: str
+    login: bool
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``/api/login`` takes."""
+
+    name: str
+    password: str
+
+
 def make_app(
-    reader: StoreReader, *, clock: Clock, state: IngestState, is_stopping: Callable[[], bool] = lambda: False
+    reader: StoreReader,
+    *,
+    accounts: Accounts,
+    clock: Clock,
+    state: IngestState,
+    is_secure: bool = False,
+    is_stopping: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
-    """Build the web application over an open reader."""
+    """Build the web application over an open reader; a `Guard` goes before it.
+
+    Args:
+        reader: The store.
+        accounts: Who may log in.
+        clock: The time.
+        state: How ingest is.
+        is_secure: Whether it is served by TLS: then the session's cookie travels by TLS alone.
+        is_stopping: Ends the live feeds.
+    """
     app = FastAPI(
         title="Edge SDK monitor",
         version=__version__,
@@ -72,21 +103,15 @@ def make_app(
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    _headers(app)
+    _errors(app)
     _api(app, reader, clock, state)
+    _login(app, accounts, clock, is_secure)
     _live(app, reader, clock, is_stopping)
     _pages(app)
     return app
 
 
-def _headers(app: FastAPI) -> None:
-    @app.middleware("http")
-    async def add(request: Request, proceed: Callable[[Request], Any]) -> Response:
-        response: Response = await proceed(request)
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
-
+def _errors(app: FastAPI) -> None:
     @app.exception_handler(StoreError)
     async def out_of_order(request: Request, error: StoreError) -> Response:
         return _json({"detail": str(error)}, status=503)
@@ -192,6 +217,48 @@ def _api(app: FastAPI, reader: StoreReader, clock: Clock, state: IngestState) ->
         return _json(await anyio.to_thread.run_sync(reader.counters))
 
 
+def _login(app: FastAPI, accounts: Accounts, clock: Clock, is_secure: bool) -> None:
+    attempts = Attempts()
+    one_at_a_time = anyio.CapacityLimiter(1)  # a hash takes 19 MiB
+
+    @app.get("/api/me", tags=["accounts"], responses=_answers(Me))
+    async def me(request: Request) -> Response:
+        """Who you are and what you may do."""
+        account: Account = request.state.account
+        return _json(Me(name=account.name, role=account.role.name.lower(), login=account is not ANYBODY))
+
+    @app.post(
+        "/api/login", tags=["accounts"], responses={401: {"description": "Wrong."}, 429: {"description": "Wait."}}
+    )
+    async def log_in(request: Request) -> Response:
+        """Open a session: JSON ``{"name", "password"}``; the answer sets a cookie."""
+        try:
+            given = msgspec.json.decode(await request.body(), type=Credentials)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise HTTPException(422, f"Wanted is JSON with name and password: {error}.") from error
+        if not attempts.allow(request.client.host if request.client else "", clock.monotonic_ns() / 1e9):
+            raise HTTPException(429, "Too many attempts. Wait a minute.", headers={"Retry-After": "60"})
+        token = await anyio.to_thread.run_sync(
+            lambda: accounts.log_in(given.name, given.password, now_ns=clock.wall_ns()), limiter=one_at_a_time
+        )
+        if token is None:
+            raise HTTPException(401, "No user of that name has that password.")
+        response = Response(status_code=204)
+        response.set_cookie(
+            COOKIE, token, max_age=SESSION_NS // 10**9, httponly=True, samesite="strict", secure=is_secure
+        )
+        return response
+
+    @app.post("/api/logout", tags=["accounts"], status_code=204)
+    async def log_out(request: Request) -> Response:
+        """End the session."""
+        if token := session_token(request.headers.get("cookie", "")):
+            await anyio.to_thread.run_sync(accounts.log_out, token)
+        response = Response(status_code=204)
+        response.delete_cookie(COOKIE)
+        return response
+
+
 def _live(app: FastAPI, reader: StoreReader, clock: Clock, is_stopping: Callable[[], bool]) -> None:
     def read(rev: int) -> Fleet:
         return reader.fleet(now_ns=clock.wall_ns(), since_rev=rev)
@@ -223,7 +290,7 @@ def _pages(app: FastAPI) -> None:
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
-    for path in ("/", "/station/{site}/{station}", "/events", "/quarantine"):
+    for path in ("/", "/login", "/station/{site}/{station}", "/events", "/quarantine"):
         app.add_api_route(path, page, include_in_schema=False)
 
 

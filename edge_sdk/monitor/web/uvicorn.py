@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import uvicorn
 
 from edge_sdk.base.errors import ConfigError
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
+from edge_sdk.monitor.web.guard import App
 
 
 class _Server(uvicorn.Server):
@@ -31,11 +30,15 @@ class WebServer:
         app: What is served.
         host: Address to bind.
         port: 0 = a free one.
+        certificate_file: Serve by TLS with this certificate.
+        key_file: Its private key.
     """
 
-    app: FastAPI
+    app: App
     host: str
     port: int
+    certificate_file: Path | None = None
+    key_file: Path | None = None
     name: str = "web"
     _socket: socket.socket = field(init=False)
     _server: _Server = field(init=False)
@@ -53,15 +56,29 @@ class WebServer:
             ) from error
         self._socket.listen(128)
         config = uvicorn.Config(
-            self.app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2, ws="none"
+            self.app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
+            ssl_certfile=self.certificate_file,
+            ssl_keyfile=self.key_file,
         )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"The page's TLS files cannot be used: {error}.") from error
         self._server = _Server(config)
 
     @property
     def url(self) -> str:
         """Where it really serves."""
+        scheme = "https" if self.certificate_file else "http"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self._socket.getsockname()[1]}"
+        return f"{scheme}://{host}:{self._socket.getsockname()[1]}"
 
     @property
     def is_stopping(self) -> bool:

@@ -3,6 +3,7 @@ import { setServerTime, setText } from "./dom.js";
 import { fleetPage } from "./fleet.js";
 import { stationPage } from "./station.js";
 import { eventsPage, quarantinePage } from "./lists.js";
+import { loginPage, logoutButton } from "./login.js";
 
 /** Stations by "site/station", kept up to date by the live feed. */
 export const fleet = { stations: new Map(), silentAfterNs: 90e9, listeners: new Set() };
@@ -11,9 +12,14 @@ const page = document.getElementById("page");
 const connection = document.getElementById("connection");
 let close = () => {};
 
+function toLogin() {
+  if (location.pathname !== "/login") location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
 function route() {
   const parts = location.pathname.split("/").filter(Boolean).map(decodeURIComponent);
   if (parts[0] === "station" && parts.length === 3) return ["", () => stationPage(page, fleet, parts[1], parts[2])];
+  if (parts[0] === "login") return ["/login", () => loginPage(page)];
   if (parts[0] === "events") return ["/events", () => eventsPage(page)];
   if (parts[0] === "quarantine") return ["/quarantine", () => quarantinePage(page)];
   return ["/", () => fleetPage(page, fleet)];
@@ -78,6 +84,14 @@ button.addEventListener("click", () => theme(themes[(themes.indexOf(document.doc
 theme(document.documentElement.dataset.theme);
 
 show();
-const first = await fetch("/api/stations").then((response) => response.json()).catch(() => null);
-if (first) take(first);
-listen(first?.rev ?? -1);
+if (location.pathname === "/login") connection.hidden = true;
+else {
+  const answer = await fetch("/api/stations").catch(() => null);
+  if (answer?.status === 401) toLogin();
+  else {
+    const first = answer?.ok ? await answer.json() : null;
+    if (first) take(first);
+    listen(first?.rev ?? -1);
+    logoutButton(button);
+  }
+}

@@ -48,6 +48,7 @@ export const answer = (one) =>
 export async function get(path, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
   const response = await fetch(`${path}?${query}`, { headers: { accept: "application/json" } });
+  if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
   if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail ?? `${path}: ${response.status}`);
   return response.json();
 }
