@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,10 @@ class Fuser(Protocol):
     """
 
     name: str
-    tasks: ClassVar[frozenset[Task]]
+
+    @property
+    def tasks(self) -> frozenset[Task]:
+        """What it can fuse."""
 
     def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
         """Fuse those that are FRESH; None when there is no answer (too few of them)."""

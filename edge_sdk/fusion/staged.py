@@ -21,7 +21,8 @@ class StagedPool:
     Sensors are good at different questions: a motion sensor knows whether anybody is there, the light switched on at
     each desk knows how many. One weight per sensor cannot say both; two stages can. Before pooling, each
     contributor is doubted: with probability `doubt` it is broken and knows nothing, which bounds what a confident
-    but wrong one can do against several others (a contaminated likelihood, Box & Tiao 1968).
+    but wrong one can do against several others (a contaminated likelihood, Box & Tiao 1968). In the second question
+    a contributor counts in proportion to what it gives the group: who says "nobody" does not say how many.
     """
 
     name = "staged_pool"
@@ -43,7 +44,7 @@ class StagedPool:
         groups: tuple[tuple[int, ...], ...] = ()
         weights: dict[str, float] = {}
         inner_weights: dict[str, float] = {}
-        doubt: float = 0.03
+        doubt: float = 0.02
         temper: float = 0.5
         inner_temper: float = 0.5
         min_contributors: int = 1
@@ -81,7 +82,9 @@ class StagedPool:
         matrix = (1.0 - self.options.doubt) * matrix + self.options.doubt / n_classes
         mass = matrix @ self._members.T  # (n, groups)
         first = (outer.array * n ** (1.0 - self.options.temper)) @ np.log(mass)
-        second = (inner.array * n ** (1.0 - self.options.inner_temper)) @ np.log(matrix / (mass @ self._members))
+        gate = inner.array[:, None] * mass  # (n, groups)
+        gate *= n ** (1.0 - self.options.inner_temper) / gate.sum(axis=0)
+        second = np.einsum("nc,nc->c", gate @ self._members, np.log(matrix / (mass @ self._members)))
         between = np.exp(first - first.max())
         within = np.exp(second - second.max())
         # what each class takes of its group; the groups share out the whole
