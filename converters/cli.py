@@ -46,7 +46,7 @@ def convert(
     out: str,
     json_file: str | None,
 ) -> None:
-    r"""Turn a trained MODEL into a bundle for the edge, proved on the runtimes that will serve it.
+    """Turn a trained MODEL into a bundle for the edge, proved on the runtimes that will serve it.
 
     MODEL is a Keras file (.keras, .h5), a SavedModel folder, a float .tflite or an ONNX file.
 

@@ -32,7 +32,7 @@ def check(
     show_all: bool,
     json_file: str | None,
 ) -> None:
-    r"""Tell what of MODEL will run where on a board, before anything is converted.
+    """Tell what of MODEL will run where on a board, before anything is converted.
 
     MODEL is whatever `edge-sdk convert` takes, or a bundle.
 

@@ -52,4 +52,19 @@ class GraphModel:
         except (ValueError, RuntimeError, KeyError) as error:
             raise ConversionError(f"tf2onnx cannot convert the model: {error}. Try --format tflite.") from error
         self.versions["tf2onnx"] = tf2onnx.__version__
+        _shorten(model.graph)
         return model
+
+
+def _shorten(graph: Any) -> None:
+    """Take the prefixes that tracing adds out of every name: they say nothing, and weigh more than small weights."""
+    names = {name for node in graph.node for name in (*node.input, *node.output)}
+    short = {name: name.replace("StatefulPartitionedCall/", "") for name in names}
+    if len(set(short.values())) != len(short):
+        return
+    for node in graph.node:
+        node.name = node.name.replace("StatefulPartitionedCall/", "")
+        for values in (node.input, node.output):
+            values[:] = [short[name] for name in values]
+    for value in (*graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        value.name = short.get(value.name, value.name)

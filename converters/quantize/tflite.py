@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.load.base import Loaded
+from converters.quantize.choice import closest, smaller_dense
 from converters.scheme import Scheme
 from edge_sdk.base.errors import CalibrationError, ConversionError
 
@@ -38,6 +39,21 @@ def write_tflite(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32
 
 
 def _from_tensorflow(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None) -> Written:
+    from tensorflow import __version__
+
+    content = _convert(loaded, scheme, calibration)
+    if scheme.precision == "int8" and calibration is not None:
+        floating = _convert(loaded, Scheme("tflite", "float32"), None)
+        content = closest(floating, [content], calibration)
+        content = smaller_dense(
+            floating, content, lambda: _convert(loaded, scheme, calibration, dense_per_channel=False), calibration
+        )
+    return content, {"tensorflow": __version__}
+
+
+def _convert(
+    loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None, *, dense_per_channel: bool = True
+) -> bytes:
     import tensorflow as tf
 
     converter: Any = tf.lite.TFLiteConverter.from_saved_model(str(loaded.as_tensorflow()))
@@ -45,8 +61,8 @@ def _from_tensorflow(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.flo
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if scheme.precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if scheme.precision == "dynamic":
-        # Per-channel Dense weights make FULLY_CONNECTED version 12, which tflite-runtime 2.14 refuses.
+    if scheme.precision == "dynamic" or not dense_per_channel:
+        # In dynamic, per-channel Dense weights make FULLY_CONNECTED version 12, which tflite-runtime 2.14 refuses.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     if scheme.needs_calibration:
         assert calibration is not None
@@ -63,7 +79,7 @@ def _from_tensorflow(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.flo
         content: bytes = converter.convert()
     except (ValueError, RuntimeError, TypeError) as error:
         raise ConversionError(f"TensorFlow cannot write {scheme.precision} TFLite: {_reason(error)}") from error
-    return bytes(content), {"tensorflow": tf.__version__}
+    return bytes(content)
 
 
 def _from_tflite(model: bytes, scheme: Scheme, calibration: NDArray[np.float32] | None, loaded: Loaded) -> Written:
@@ -97,6 +113,8 @@ def _from_tflite(model: bytes, scheme: Scheme, calibration: NDArray[np.float32] 
     content = quantizer.quantize(result).quantized_model
     if content is None:
         raise ConversionError("ai-edge-quantizer gave nothing back.")
+    if scheme.precision == "int8" and calibration is not None:
+        content = closest(model, [bytes(content)], calibration)
     return bytes(content), {"ai-edge-quantizer": version("ai-edge-quantizer")}
 
 
