@@ -31,7 +31,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edge-sdk")
 def commands() -> None:
-    r"""Models to edge boards, sensor fusion on the board, every result delivered.
+    """Models to edge boards, sensor fusion on the board, every result delivered.
 
     \b
     Examples:

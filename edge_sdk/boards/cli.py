@@ -14,7 +14,7 @@ _GIB = 1024**3
 @click.pass_context
 @terminal.json_option
 def boards(ctx: click.Context, json_file: str | None) -> None:
-    r"""List the boards that a model can be converted for.
+    """List the boards that a model can be converted for.
 
     \b
     Examples:

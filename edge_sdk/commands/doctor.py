@@ -31,7 +31,7 @@ _PROGRAMS = {
 @click.command()
 @terminal.json_option
 def doctor(json_file: str | None) -> None:
-    r"""Say which runtimes, providers, programs and plug-ins are here.
+    """Say which runtimes, providers, programs and plug-ins are here.
 
     \b
     Examples:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--key", "key_files", multiple=True, type=click.Path(path_type=Path), help="Public key (.pub) to trust.")
 @terminal.json_option
 def inspect(bundle: Path, key_files: tuple[Path, ...], json_file: str | None) -> None:
-    r"""Verify BUNDLE and show what it holds.
+    """Verify BUNDLE and show what it holds.
 
     Digests and signature are always verified. With --key, the signer must be that key.
 

@@ -14,7 +14,7 @@ DIRECTORY = Path("~/.config/edge-sdk/keys")
 
 @click.group()
 def keys() -> None:
-    r"""Make and list the keys that sign bundles.
+    """Make and list the keys that sign bundles.
 
     \b
     Examples:

@@ -32,7 +32,7 @@ _RUNTIMES = ("litert", "litert", "onnxruntime")
 def demo(
     seconds: float, no_browser: bool, evaluate: bool, keep: Path | None, cache: Path | None, json_file: str | None
 ) -> None:
-    r"""Train, convert, run three stations with two models each, fuse, deliver, monitor: on this machine.
+    """Train, convert, run three stations with two models each, fuse, deliver, monitor: on this machine.
 
     Ten people wore a smartwatch and did seven exercises. One network per sensor learns from seven of them;
     the other three are the stations. Half-way the broker is killed for some seconds; watch the backlog drain.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def monitor() -> None:
-    r"""The central monitor: every result once, the whole fleet at a glance.
+    """The central monitor: every result once, the whole fleet at a glance.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def run(
     ready_file: Path | None,
     verbose: bool,
 ) -> None:
-    r"""Take in results, store each once, send receipts, show the page. Options win over the file.
+    """Take in results, store each once, send receipts, show the page. Options win over the file.
 
     \b
     Examples:

@@ -43,7 +43,7 @@ def subscribe(
     certificate_file: Path | None,
     key_file: Path | None,
 ) -> None:
-    r"""Print what stations publish; into a pipe one JSON object a line: kind, site, station, retained, message.
+    """Print what stations publish; into a pipe one JSON object a line: kind, site, station, retained, message.
 
     URL is mqtt://HOST[:PORT] or mqtts://HOST[:PORT]; without it, mqtt://127.0.0.1.
 

@@ -11,7 +11,7 @@ from edge_sdk.base import terminal
 
 @click.group()
 def station() -> None:
-    r"""The program on the board with the sensors.
+    """The program on the board with the sensors.
 
     \b
     Examples:
@@ -25,7 +25,7 @@ def station() -> None:
 @click.option("--no-broker", is_flag=True, help="Leave the broker alone.")
 @terminal.json_option
 def check(config: Path, no_broker: bool, json_file: str | None) -> None:
-    r"""Try everything that CONFIG needs, short of starting: exit code 78 when the station could not work.
+    """Try everything that CONFIG needs, short of starting: exit code 78 when the station could not work.
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def check(config: Path, no_broker: bool, json_file: str | None) -> None:
 @click.option("--log-json", is_flag=True, help="One JSON object a line.")
 @terminal.json_option
 def run(config: Path, drain_s: float, log_level: str, log_json: bool, json_file: str | None) -> None:
-    r"""Run CONFIG until told to stop, or until every sensor has ended.
+    """Run CONFIG until told to stop, or until every sensor has ended.
 
     SIGTERM and SIGINT stop it in order; what is not delivered by then stays in the outbox. With --json,
     the counters are written at the end.

@@ -23,7 +23,11 @@ def test_every_command_has_help_with_examples(command: str) -> None:
 
     assert answer.exit_code == 0
     assert "Examples:" in answer.output
-    assert f"edge-sdk {command}" in answer.output
+    assert f"\n    edge-sdk {command}" in answer.output, "an example must stand on its own line"
+
+
+def test_the_help_of_all_shows_each_example_on_its_own_line() -> None:
+    assert "\n    edge-sdk convert model.keras" in edge_sdk("--help").output
 
 
 def test_an_unknown_command_offers_the_nearest() -> None:
