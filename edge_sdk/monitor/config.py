@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from edge_sdk.base.errors import ConfigError
+from edge_sdk.base.errors import ConfigError, nearest
+from edge_sdk.monitor.alerts.rules import Rule
 
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,6 +79,32 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError("Wanted are certificate_file and key_file together, or neither")
 
 
+class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is worth telling somebody, and whom.
+
+    Attributes:
+        rules: See `Rule`.
+        sinks: By name; each has a `kind` (``webhook``, ``ntfy``, ``email``, ``mqtt``) and that kind's fields.
+        interval_s: How often the fleet is judged.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    sinks: dict[str, dict[str, Any]] = {}
+    interval_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        names = [rule.name for rule in self.rules]
+        if len(set(names)) < len(names):
+            raise ValueError("Two rules have the same name")
+        for rule in self.rules:
+            for sink in rule.sinks:
+                if sink not in self.sinks:
+                    raise ValueError(f"Rule {rule.name!r} names sink {sink!r}. {nearest(sink, self.sinks)}")
+        for name, sink_options in self.sinks.items():
+            if not isinstance(sink_options.get("kind"), str):
+                raise ValueError(f"Sink {name!r} has no kind. Known: email, mqtt, ntfy, webhook")
+
+
 class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``monitor.yaml``.
 
@@ -85,12 +113,14 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         broker: Where results come from.
         ingest: How they are taken in.
         web: The web page.
+        alerts: What is worth telling somebody, and whom.
     """
 
     store: Path = Path("monitor.db")
     broker: BrokerConfig = BrokerConfig()
     ingest: IngestConfig = IngestConfig()
     web: WebConfig = WebConfig()
+    alerts: AlertsConfig = AlertsConfig()
 
 
 def accounts_path(config: MonitorConfig) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
@@ -15,11 +17,17 @@ from edge_sdk.base import plugins
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.base.errors import ConfigError
 from edge_sdk.monitor.accounts import Accounts
+from edge_sdk.monitor.alerts.book import AlertBook
+from edge_sdk.monitor.alerts.sinks import Sink, open_sink
+from edge_sdk.monitor.alerts.watch import AlertWatch
 from edge_sdk.monitor.config import BrokerConfig, MonitorConfig, accounts_path, parse_listen
 from edge_sdk.monitor.ingest import Ingest
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.sqlite import SqliteStore
 from edge_sdk.mqtt.transport import BrokerAddress, Tls, Transport
+
+if TYPE_CHECKING:
+    from edge_sdk.monitor.web.uvicorn import WebServer
 
 log = logging.getLogger(__name__)
 _GRACE_S = 8.0
@@ -49,55 +57,76 @@ async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None) 
             receipt_interval_s=config.ingest.receipt_interval_s,
             receipts_per_s=config.ingest.receipts_per_s,
         )
-        with StoreReader(config.store, silent_after_s=config.web.silent_after_s) as reader:
-            await _run(config, ingest, reader, ready_file)
+        with (
+            StoreReader(config.store, silent_after_s=config.web.silent_after_s) as reader,
+            contextlib.closing(_book(config)) as book,
+        ):
+            sinks = {name: _sink(options) for name, options in config.alerts.sinks.items()}
+            watch = AlertWatch(book, sinks, reader, clock, config.alerts.interval_s)
+            server = _server(config, ingest, reader, book) if config.web.enabled else None
+            await _run(config, ingest, watch, server, ready_file)
     finally:
         store.close()
 
 
-async def _run(config: MonitorConfig, ingest: Ingest, reader: StoreReader, ready_file: Path | None) -> None:
-    server = None
-    if config.web.enabled:
-        try:
-            from edge_sdk.monitor.web.fastapi import make_app
-            from edge_sdk.monitor.web.guard import Guard, is_loopback
-            from edge_sdk.monitor.web.uvicorn import WebServer
-        except ModuleNotFoundError as error:
-            raise plugins.missing_extra("The monitor's page", error) from error
-        host, port = parse_listen(config.web.listen)
-        accounts = Accounts(accounts_path(config))
-        if not is_loopback(host) and not accounts.exist():
-            raise ConfigError(
-                f"The page would listen on {host} for everybody, and nobody has an account. Make one first: "
-                f"edge-sdk monitor user add NAME --role admin --store {config.store}"
-            )
-        if not is_loopback(host) and config.web.certificate_file is None:
-            log.warning("page is served without TLS: put a proxy before it, or give certificate_file and key_file")
-        app = make_app(
-            reader,
-            accounts=accounts,
-            clock=ingest.clock,
-            state=ingest.state,
-            is_secure=config.web.certificate_file is not None,
-            is_stopping=lambda: bool(stopping),
+def _book(config: MonitorConfig) -> AlertBook:
+    path = config.store.with_name(config.store.name + ".alerts")
+    return AlertBook(path, config.alerts.rules, config.alerts.sinks)
+
+
+def _sink(options: dict[str, Any]) -> Sink:
+    fields = {name: value for name, value in options.items() if name != "kind"}
+    return open_sink(options["kind"], fields, directory=Path())
+
+
+def _server(config: MonitorConfig, ingest: Ingest, reader: StoreReader, book: AlertBook) -> WebServer:
+    try:
+        from edge_sdk.monitor.web.fastapi import make_app
+        from edge_sdk.monitor.web.guard import Guard, is_loopback
+        from edge_sdk.monitor.web.uvicorn import WebServer
+    except ModuleNotFoundError as error:
+        raise plugins.missing_extra("The monitor's page", error) from error
+    host, port = parse_listen(config.web.listen)
+    accounts = Accounts(accounts_path(config))
+    if not is_loopback(host) and not accounts.exist():
+        raise ConfigError(
+            f"The page would listen on {host} for everybody, and nobody has an account. Make one first: "
+            f"edge-sdk monitor user add NAME --role admin --store {config.store}"
         )
-        guard = Guard(app, accounts=accounts, clock=ingest.clock, only_loopback=is_loopback(host))
-        server = WebServer(guard, host, port, config.web.certificate_file, config.web.key_file)
-    stopping: list[bool] = []
+    if not is_loopback(host) and config.web.certificate_file is None:
+        log.warning("page is served without TLS: put a proxy before it, or give certificate_file and key_file")
+    app = make_app(
+        reader,
+        accounts=accounts,
+        book=book,
+        clock=ingest.clock,
+        state=ingest.state,
+        is_secure=config.web.certificate_file is not None,
+        is_stopping=lambda: server.is_stopping,
+    )
+    guard = Guard(app, accounts=accounts, clock=ingest.clock, only_loopback=is_loopback(host))
+    server = WebServer(guard, host, port, config.web.certificate_file, config.web.key_file)
+    return server
+
+
+async def _run(
+    config: MonitorConfig, ingest: Ingest, watch: AlertWatch, server: WebServer | None, ready_file: Path | None
+) -> None:
     url = server.url if server else None
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with anyio.create_task_group() as group:
             done = anyio.Event()
             left = 2 if server else 1
 
-            async def owned(work: Callable[[], object]) -> None:
+            async def owned(work: Callable[[], Awaitable[None]]) -> None:
                 nonlocal left
-                await work()  # type: ignore[misc]
+                await work()
                 left -= 1
                 if not left:
                     done.set()
 
             group.start_soon(owned, ingest.run, name=ingest.name)
+            group.start_soon(watch.run, name=watch.name)
             if server:
                 group.start_soon(owned, server.run, name=server.name)
             if ready_file is not None:
@@ -106,7 +135,6 @@ async def _run(config: MonitorConfig, ingest: Ingest, reader: StoreReader, ready
             async for number in signals:
                 log.info("monitor stops", extra={"signal": number.name})
                 break
-            stopping.append(True)
             ingest.stop()
             if server:
                 server.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -18,6 +18,7 @@ from edge_sdk import __version__
 from edge_sdk.base.clock import Clock, from_datetime
 from edge_sdk.base.errors import StoreError
 from edge_sdk.monitor.accounts import ANYBODY, SESSION_NS, Account, Accounts
+from edge_sdk.monitor.alerts.book import Alert, AlertBook
 from edge_sdk.monitor.ingest import IngestState
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.views import (
@@ -37,6 +38,7 @@ MAX_ROWS = 10_000
 _LIVE_INTERVAL_S = 0.25
 _LIVE_KEEPALIVE_S = 15.0
 _MAX_NS = (1 << 63) - 1
+_T = TypeVar("_T")
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,23 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     broker: bool
     error: str
     version: str
+
+
+class AlertKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which alert."""
+
+    rule: str
+    site: str
+    station: str
+
+
+class Silence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which alerts, as patterns, and for how long."""
+
+    rule: str = "*"
+    site: str = "*"
+    station: str = "*"
+    minutes: Annotated[float, msgspec.Meta(gt=0, le=60 * 24 * 30)] = 60.0
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +99,7 @@ def make_app(
     reader: StoreReader,
     *,
     accounts: Accounts,
+    book: AlertBook,
     clock: Clock,
     state: IngestState,
     is_secure: bool = False,
@@ -90,6 +110,7 @@ def make_app(
     Args:
         reader: The store.
         accounts: Who may log in.
+        book: The alerts.
         clock: The time.
         state: How ingest is.
         is_secure: Whether it is served by TLS: then the session's cookie travels by TLS alone.
@@ -105,6 +126,7 @@ def make_app(
     )
     _errors(app)
     _api(app, reader, clock, state)
+    _alerts(app, book, clock)
     _login(app, accounts, clock, is_secure)
     _live(app, reader, clock, is_stopping)
     _pages(app)
@@ -217,6 +239,43 @@ def _api(app: FastAPI, reader: StoreReader, clock: Clock, state: IngestState) ->
         return _json(await anyio.to_thread.run_sync(reader.counters))
 
 
+def _alerts(app: FastAPI, book: AlertBook, clock: Clock) -> None:
+    @app.get("/api/alerts", tags=["alerts"], responses=_answers(list[Alert]))
+    async def alerts() -> Response:
+        """What fires now, the newest first."""
+        return _json(await anyio.to_thread.run_sync(book.firing))
+
+    @app.post("/api/alerts/acknowledge", tags=["alerts"], status_code=204, responses={404: {"description": "Not on."}})
+    async def acknowledge(request: Request) -> Response:
+        """Say that you see to an alert: JSON ``{"rule", "site", "station"}``."""
+        given = _read(await request.body(), AlertKey)
+        who: Account = request.state.account
+        done = await anyio.to_thread.run_sync(
+            lambda: book.acknowledge(given.rule, given.site, given.station, who=who.name or "somebody")
+        )
+        if not done:
+            raise HTTPException(404, "That alert does not fire.")
+        return Response(status_code=204)
+
+    @app.post("/api/alerts/silence", tags=["alerts"], status_code=204)
+    async def silence(request: Request) -> Response:
+        """Send no notices for some minutes: JSON ``{"rule", "site", "station", "minutes"}``; patterns are allowed."""
+        given = _read(await request.body(), Silence)
+        who: Account = request.state.account
+        until_ns = clock.wall_ns() + round(given.minutes * 60e9)
+        await anyio.to_thread.run_sync(
+            lambda: book.silence(given.rule, given.site, given.station, until_ns=until_ns, who=who.name)
+        )
+        return Response(status_code=204)
+
+
+def _read(body: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise HTTPException(422, f"The request cannot be read: {error}.") from error
+
+
 def _login(app: FastAPI, accounts: Accounts, clock: Clock, is_secure: bool) -> None:
     attempts = Attempts()
     one_at_a_time = anyio.CapacityLimiter(1)  # a hash takes 19 MiB
@@ -232,10 +291,7 @@ def _login(app: FastAPI, accounts: Accounts, clock: Clock, is_secure: bool) -> N
     )
     async def log_in(request: Request) -> Response:
         """Open a session: JSON ``{"name", "password"}``; the answer sets a cookie."""
-        try:
-            given = msgspec.json.decode(await request.body(), type=Credentials)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise HTTPException(422, f"Wanted is JSON with name and password: {error}.") from error
+        given = _read(await request.body(), Credentials)
         if not attempts.allow(request.client.host if request.client else "", clock.monotonic_ns() / 1e9):
             raise HTTPException(429, "Too many attempts. Wait a minute.", headers={"Retry-After": "60"})
         token = await anyio.to_thread.run_sync(
@@ -290,7 +346,7 @@ def _pages(app: FastAPI) -> None:
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
-    for path in ("/", "/login", "/station/{site}/{station}", "/events", "/quarantine"):
+    for path in ("/", "/login", "/station/{site}/{station}", "/alerts", "/events", "/quarantine"):
         app.add_api_route(path, page, include_in_schema=False)
 
 

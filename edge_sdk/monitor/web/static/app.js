@@ -1,8 +1,8 @@
 // The frame: which page is shown, the live feed, the theme.
-import { setServerTime, setText } from "./dom.js";
+import { get, setServerTime, setText } from "./dom.js";
 import { fleetPage } from "./fleet.js";
 import { stationPage } from "./station.js";
-import { eventsPage, quarantinePage } from "./lists.js";
+import { alertsPage, eventsPage, quarantinePage } from "./lists.js";
 import { loginPage, logoutButton } from "./login.js";
 
 /** Stations by "site/station", kept up to date by the live feed. */
@@ -20,6 +20,7 @@ function route() {
   const parts = location.pathname.split("/").filter(Boolean).map(decodeURIComponent);
   if (parts[0] === "station" && parts.length === 3) return ["", () => stationPage(page, fleet, parts[1], parts[2])];
   if (parts[0] === "login") return ["/login", () => loginPage(page)];
+  if (parts[0] === "alerts") return ["/alerts", () => alertsPage(page)];
   if (parts[0] === "events") return ["/events", () => eventsPage(page)];
   if (parts[0] === "quarantine") return ["/quarantine", () => quarantinePage(page)];
   return ["/", () => fleetPage(page, fleet)];
@@ -67,6 +68,13 @@ function take(update) {
   for (const listener of fleet.listeners) listener(changed);
 }
 
+async function countAlerts() {
+  const open = (await get("/api/alerts").catch(() => [])).filter((one) => one.acknowledged === null).length;
+  const badge = document.getElementById("alert-count");
+  badge.hidden = !open;
+  setText(badge, String(open));
+}
+
 function state(text) {
   connection.dataset.state = text;
   setText(connection, text);
@@ -93,5 +101,7 @@ else {
     if (first) take(first);
     listen(first?.rev ?? -1);
     logoutButton(button);
+    countAlerts();
+    setInterval(countAlerts, 3000);
   }
 }

@@ -53,6 +53,11 @@ export async function get(path, parameters = {}) {
   return response.json();
 }
 
+export async function post(path, body) {
+  const response = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail ?? `${path}: ${response.status}`);
+}
+
 /** A chip that says a state in words and colour. */
 export const chip = (state, attributes = {}) => h("span", { class: "chip", ...attributes, data: { state, ...(attributes.data ?? {}) } }, state);
 

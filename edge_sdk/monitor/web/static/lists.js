@@ -1,5 +1,5 @@
 // Events and quarantine: plain tables, read again every few seconds.
-import { age, chip, count, get, h, time } from "./dom.js";
+import { age, chip, count, get, h, post, time } from "./dom.js";
 
 function listPage(page, { id, title, about, columns, path, parameters, row, empty }) {
   document.title = `${title} · Edge monitor`;
@@ -35,6 +35,26 @@ export const eventsPage = (page) => listPage(page, {
   about: "What stations said has happened, newest first.", empty: "No station has reported anything.",
   columns: ["Severity", "When", "Station", "What", "Message"],
 });
+
+export const alertsPage = (page) => listPage(page, {
+  id: "alerts", title: "Alerts", path: "/api/alerts", parameters: {}, empty: "No alert. Rules are declared under alerts: in monitor.yaml.",
+  about: "What fires now. Seen tells the others that you see to it; an hour's silence keeps notices from being sent.",
+  columns: ["Severity", "Rule", "Station", "Why", "Since", "Seen by", ""],
+  row: (one) => h("tr", { data: { rule: one.rule, station: one.station } },
+    h("td", {}, chip(one.severity)), h("td", {}, one.rule),
+    h("td", {}, h("a", { href: `/station/${one.site}/${one.station}`, "data-link": "" }, one.station), h("span", { class: "quiet site" }, one.site)),
+    h("td", { class: "wide" }, one.why), h("td", { title: time(one.since_ns) }, age(one.since_ns)), h("td", { data: { field: "seen" } }, one.acknowledged ?? "–"),
+    h("td", {}, act("Seen", "/api/alerts/acknowledge", { rule: one.rule, site: one.site, station: one.station }), " ",
+      act("Silence 1 h", "/api/alerts/silence", { rule: one.rule, site: one.site, station: one.station, minutes: 60 }))),
+});
+
+function act(title, path, body) {
+  const button = h("button", { type: "button", class: "small", onclick: async () => {
+    button.disabled = true;
+    try { await post(path, body); button.textContent = `${title} ✓`; } catch (error) { button.textContent = error.message; }
+  } }, title);
+  return button;
+}
 
 export const quarantinePage = (page) => listPage(page, {
   id: "quarantine", title: "Quarantine", path: "/api/quarantine", parameters: {}, empty: "Everything that came could be read.",

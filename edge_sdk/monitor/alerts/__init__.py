@@ -1,0 +1,1 @@
+"""Alerts: rules over the fleet, their state, and where they are sent."""
