@@ -58,7 +58,7 @@ def demo(
     from edge_sdk.demo.show import Show
 
     with _Telling() as telling:
-        made = workshop.cached(cache or _cache(), recordings, progress=telling.tell)
+        made = workshop.cached(cache or cache_directory(), recordings, progress=telling.tell)
     rows = _bundle_rows(made)
     _show_bundles(rows, made)
     directory = keep or Path(tempfile.mkdtemp(prefix="edge-sdk-demo-"))
@@ -124,7 +124,8 @@ class _Telling:
         self._bar.at(done, total or None)
 
 
-def _cache() -> Path:
+def cache_directory() -> Path:
+    """Where trained networks and their bundles are kept between runs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-sdk" / "demo"
 
 
