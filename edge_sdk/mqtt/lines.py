@@ -25,18 +25,21 @@ async def print_events(subscriber: Subscriber, kinds: frozenset[str], count: int
         kinds: Only these; empty = all.
         count: End after so many lines; None = never.
         as_json: One JSON object a line.
+
+    Raises:
+        TransportError: The broker cannot be reached the first time.
     """
-    async with anyio.create_task_group() as group:
+    # Opened outside of the group: a broker that cannot be reached is then one error, not a group of one.
+    async with subscriber, anyio.create_task_group() as group:
         group.start_soon(_stop_on_signal, group.cancel_scope, name="signals")
-        async with subscriber:
-            left = count
-            async for event in subscriber:
-                if kinds and event.kind not in kinds:
-                    continue
-                click.echo(_json(event) if as_json else _text(event))
-                left = None if left is None else left - 1
-                if left == 0:
-                    break
+        left = count
+        async for event in subscriber:
+            if kinds and event.kind not in kinds:
+                continue
+            click.echo(_json(event) if as_json else _text(event))
+            left = None if left is None else left - 1
+            if left == 0:
+                break
         group.cancel_scope.cancel()
 
 

@@ -247,7 +247,7 @@ def _compare(shown: Sequence[str], given: str, block: Block) -> None:
 def _check_subscription(options: Sequence[str], place: str) -> None:
     filters = [options[at + 1] for at, option in enumerate(options) if option == "-t"]
     assert filters, f"{place}: no -t"
-    station = topics.Topics("clinic", "bed-4")
+    station = topics.Topics("hall", "press-4")
     known = [station.of(kind, *rest) for kind, rest in _EVERY_TOPIC]
     for wanted in filters:
         assert any(topics.matches(wanted, topic) for topic in known), f"{place}: no topic matches {wanted}"
