@@ -1,0 +1,177 @@
+"""``edge-sdk fuse``: fit a fusion to bundles and data, and say how well it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edge_sdk.base import terminal
+from edge_sdk.base.errors import ConfigError
+
+_PATH = click.Path(path_type=Path, dir_okay=True)
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _common(command: _Command) -> _Command:
+    """Options of both sub-commands."""
+    for option in reversed(
+        (
+            click.option("--data", required=True, type=_PATH, help="CSV: channels of all bundles, times, the truth."),
+            click.option("--target", required=True, help="Column of the truth."),
+            click.option("--group", default="day", show_default=True, help="Column that no split may cut through."),
+            click.option(
+                "--time", default=None, help="Column of times. Default: time, timestamp, datetime, date or t."
+            ),
+            click.option("--trust", multiple=True, type=_PATH, help="Public key whose signatures count; repeatable."),
+            click.option("--allow-unsigned", is_flag=True, help="Accept bundles and fusions that nobody signed."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def fuse() -> None:
+    r"""Fit how several models become one, and say how well that does.
+
+    \b
+    Examples:
+      edge-sdk fuse fit --bundles light.edge sound.edge co2.edge --data train.csv --target people -o room.fusion
+      edge-sdk fuse evaluate room.fusion --bundles *.edge --data test.csv --target people
+    """
+
+
+@fuse.command(context_settings={"ignore_unknown_options": False})
+@click.option("--bundles", "first", required=True, type=_PATH, help="Bundles of the models, one after the other.")
+@click.argument("bundles", nargs=-1, type=_PATH)
+@_common
+@click.option("--method", default="auto", show_default=True, help="One fuser, or 'auto' to try all.")
+@click.option("--coverage", default=0.9, show_default=True, type=click.FloatRange(0.5, 0.999), help="Of the sets.")
+@click.option("--dwell-s", default=0.0, help="Smooth over time: mean time that the truth stays what it is, seconds.")
+@click.option("--sign", type=_PATH, help="Signing key; without it the file is unsigned.")
+@click.option("-o", "--out", required=True, type=_PATH, help="Where to: NAME.fusion.")
+@terminal.json_option
+def fit(
+    first: Path,
+    bundles: tuple[Path, ...],
+    data: Path,
+    target: str,
+    group: str,
+    time: str | None,
+    trust: tuple[Path, ...],
+    allow_unsigned: bool,
+    method: str,
+    coverage: float,
+    dwell_s: float,
+    sign: Path | None,
+    out: Path,
+    json_file: str | None,
+) -> None:
+    """Try every method by leaving each group out in turn; write the best.
+
+    The data must not be what the models were trained on: they are too sure of that.
+    """
+    from edge_sdk.contract.trust import SigningKey
+    from edge_sdk.fitting import fit as fitting
+    from edge_sdk.fitting.table import Table, record
+    from edge_sdk.fusion.chain import Smoothing
+    from edge_sdk.fusion.file import write_fusion
+
+    models = _models((first, *bundles), trust, allow_unsigned)
+    given = record(Table.read(data, time=time), models, target=target, group=group)
+    with terminal.progress("trying methods"):
+        found = fitting.fit(
+            given,
+            method=method,
+            coverage=coverage,
+            smoothing=Smoothing(dwell_s=dwell_s) if dwell_s else None,
+            bundles={model.name: model.bundle.digest for model in models},
+        )
+    write_fusion(out, found.spec, key=SigningKey.read(sign) if sign else None)
+    if json_file != "-":
+        _table(
+            f"{len(given)} moments, each {group} left out in turn",
+            [(one.title, one.score) for one in found.table],
+            given.task,
+        )
+        click.echo(f"{out}: {found.chosen}")
+        if sign is None:
+            terminal.warning(f"{out} is not signed; stations want `--sign KEY`, or `allow_unsigned: true`.")
+    terminal.write_json(json_file, {"file": str(out), "chosen": found.chosen, "rows": found.table})
+
+
+@fuse.command()
+@click.argument("fusion", type=_PATH)
+@click.option("--bundles", "first", required=True, type=_PATH, help="Bundles of the models, one after the other.")
+@click.argument("bundles", nargs=-1, type=_PATH)
+@_common
+@click.option("--html", type=_PATH, help="Also write a page with plots.")
+@terminal.json_option
+def evaluate(
+    fusion: Path,
+    first: Path,
+    bundles: tuple[Path, ...],
+    data: Path,
+    target: str,
+    group: str,
+    time: str | None,
+    trust: tuple[Path, ...],
+    allow_unsigned: bool,
+    html: Path | None,
+    json_file: str | None,
+) -> None:
+    """Score a fusion on test data, whole and with contributors absent, noisy or stuck."""
+    from edge_sdk.fitting.evaluate import evaluate as scored
+    from edge_sdk.fitting.table import Table, record
+    from edge_sdk.fusion.file import read_fusion
+
+    spec = read_fusion(fusion, _trust(trust, allow_unsigned))
+    models = _models((first, *bundles), trust, allow_unsigned)
+    named = {model.name: model.bundle.digest for model in models}
+    for name, digest in spec.contributors.items():
+        if name not in named:
+            raise ConfigError(f"{fusion} was fitted with model {name!r}; name its bundle too.")
+        if digest not in {"", named[name]}:
+            terminal.warning(f"{fusion} was fitted with another bundle of {name!r}: its weights may not fit this one.")
+    table = Table.read(data, time=time)
+    given = record(table, models, target=target, group=group)
+    lines = scored(spec, given, spoilt=lambda spoil: record(table, models, target=target, group=group, spoil=spoil))
+    rows = [(f"{one.method} {one.trouble} {', '.join(one.names)}".strip(), one.score) for one in lines]
+    if html is not None:
+        from edge_sdk.fitting.page import page
+
+        html.write_text(page(fusion.name, spec, given, lines), encoding="utf-8")
+    if json_file != "-":
+        _table(f"{fusion.name} on {len(given)} moments of {data.name}", rows, given.task)
+    terminal.write_json(json_file, {"rows": lines})
+
+
+def _models(paths: Sequence[Path], trust: Sequence[Path], allow_unsigned: bool) -> list[Any]:
+    from edge_sdk.inference.model import Model
+
+    believed = _trust(trust, allow_unsigned)
+    return [Model.open(path, trust=believed) for path in paths]
+
+
+def _trust(paths: Sequence[Path], allow_unsigned: bool) -> Any:
+    from edge_sdk.contract.trust import Trust
+
+    return Trust.of(paths, allow_unsigned=allow_unsigned)
+
+
+def _table(title: str, rows: Sequence[tuple[str, Any]], task: str) -> None:
+    from edge_sdk.fitting.evaluate import columns
+
+    shown = columns(task)
+    terminal.table(
+        title,
+        ["method", *(heading for _, heading in shown)],
+        [[name, *(_cell(getattr(given, attribute)) for attribute, _ in shown)] for name, given in rows],
+    )
+
+
+def _cell(value: float | None) -> float | str:
+    return "-" if value is None else value

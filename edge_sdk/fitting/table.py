@@ -1,0 +1,196 @@
+"""Tables: a CSV of samples and truth becomes a record, by running the bundles as a station would."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_sdk.base.clock import from_datetime
+from edge_sdk.base.errors import CalibrationError, nearest
+from edge_sdk.contract.prediction import Prediction
+from edge_sdk.contract.reading import Reading
+from edge_sdk.fitting.record import Record, recorded
+from edge_sdk.inference.model import Model
+from edge_sdk.windowing.align import Aligner, Moment
+from edge_sdk.windowing.windower import Windower
+
+_TIMES = ("time", "timestamp", "datetime", "date", "t")
+_MISSING = {"", "na", "nan", "null", "none"}
+_BLOCK = 256
+
+Spoil = Callable[[str, NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Rows of samples in order of time.
+
+    Attributes:
+        t_ns: int64 ``(n,)``.
+        columns: Every other column as text, ``(n,)`` each.
+        path: Where it was read from.
+    """
+
+    t_ns: NDArray[np.int64]
+    columns: Mapping[str, Sequence[str]]
+    path: Path
+
+    @classmethod
+    def read(cls, path: Path, *, time: str | None = None) -> Table:
+        """Read a ``.csv`` or ``.csv.gz`` with a header.
+
+        Args:
+            path: The file.
+            time: The column of times: ISO 8601 (UTC where no zone is given), or seconds since the Unix epoch; None =
+                the first of ``time``, ``timestamp``, ``datetime``, ``date``, ``t``.
+
+        Raises:
+            CalibrationError: It cannot be read; the message names the column, and the row where it is known.
+        """
+        rows = _rows(path)
+        names = list(rows[0]) if rows else []
+        if not rows:
+            raise CalibrationError(f"{path} has no rows; wanted is a CSV with a header.")
+        chosen = time or next((name for name in names if name.lower() in _TIMES), None)
+        if chosen is None or chosen not in names:
+            raise CalibrationError(f"{path} has no column of times {chosen or ''}. {nearest(chosen or 'time', names)}")
+        times = np.array([_time(row[chosen], path, number) for number, row in enumerate(rows, start=2)], np.int64)
+        order = np.argsort(times, kind="stable")
+        columns = {name: [rows[index][name] for index in order] for name in names if name != chosen}
+        return cls(times[order], columns, path)
+
+    def column(self, name: str) -> Sequence[str]:
+        """A column as text.
+
+        Raises:
+            CalibrationError: There is no such column.
+        """
+        if name not in self.columns:
+            raise CalibrationError(f"{self.path} has no column {name!r}. {nearest(name, self.columns)}")
+        return self.columns[name]
+
+    def numbers(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Columns as float32 ``(n, len(names))``; ``NA`` and the like are NaN: not measured.
+
+        Raises:
+            CalibrationError: A value is no number.
+        """
+        out = np.empty((len(self.t_ns), len(names)), dtype=np.float32)
+        for index, name in enumerate(names):
+            for row, text in enumerate(self.column(name)):
+                try:
+                    out[row, index] = np.nan if text.strip().lower() in _MISSING else float(text)
+                except ValueError:
+                    raise CalibrationError(
+                        f"{self.path}: column {name!r} holds {text!r}, wanted is a number."
+                    ) from None
+        return out
+
+    def groups(self, name: str) -> Sequence[str]:
+        """The column of groups; ``day`` and ``month`` are made from the times where there is no such column."""
+        if name in self.columns:
+            return self.columns[name]
+        if name in {"day", "month"}:
+            unit = "D" if name == "day" else "M"
+            return [str(day) for day in self.t_ns.astype("datetime64[ns]").astype(f"datetime64[{unit}]")]
+        raise CalibrationError(f"{self.path} has no column {name!r}. {nearest(name, [*self.columns, 'day', 'month'])}")
+
+
+def record(table: Table, models: Sequence[Model], *, target: str, group: str, spoil: Spoil | None = None) -> Record:
+    """Run bundles over a table, and put beside what they say what was true.
+
+    Args:
+        table: Samples; each model finds its channels by name.
+        models: The contributors.
+        target: Column of the truth: a label, or a number in the models' unit.
+        group: Column of groups, or ``day``, ``month``.
+        spoil: Changes a model's samples ``(n, channels)`` first: noise, a stuck sensor.
+
+    Raises:
+        CalibrationError: A column is missing, or holds what it must not.
+    """
+    first = models[0].bundle.manifest
+    lateness_ns = round(2e9 * max(1 / model.bundle.manifest.windowing.rate_hz for model in models))
+    aligner = Aligner(
+        [model.name for model in models], policy="on_all", max_age_ns=0, lateness_ns=lateness_ns, tick_ns=None
+    )
+    predictions = [one for model in models for one in _predictions(table, model, spoil)]
+    moments: list[Moment] = []
+    for prediction in sorted(predictions, key=lambda one: one.end_ns):
+        moments += aligner.push(prediction)
+        moments += aligner.advance(prediction.end_ns)
+    moments += aligner.flush()
+    texts, groups = table.column(target), table.groups(group)
+    labels = {label: index for index, label in enumerate(first.labels)}
+    kept: list[Moment] = []
+    truth: list[float] = []
+    group_of: list[str] = []
+    for moment in moments:
+        row = max(int(np.searchsorted(table.t_ns, moment.t_ns, side="right")) - 1, 0)
+        text = texts[row].strip()
+        if text.lower() in _MISSING:
+            continue
+        truth.append(_truth(text, labels, table, target))
+        kept.append(moment)
+        group_of.append(groups[row])
+    if not kept:
+        raise CalibrationError(f"{table.path}: the models made no window on it; check channels, rate and length.")
+    names = [model.name for model in models]
+    return recorded(kept, names, truth, group_of, labels=first.labels, unit=first.unit)
+
+
+def _truth(text: str, labels: Mapping[str, int], table: Table, target: str) -> float:
+    if not labels:
+        try:
+            return float(text)
+        except ValueError:
+            raise CalibrationError(f"{table.path}: {target!r} holds {text!r}, wanted is a number.") from None
+    if text not in labels:
+        raise CalibrationError(f"{table.path}: {target!r} holds {text!r}, no label. {nearest(text, labels)}")
+    return labels[text]
+
+
+def _predictions(table: Table, model: Model, spoil: Spoil | None) -> Iterator[Prediction]:
+    manifest = model.bundle.manifest
+    samples = table.numbers([channel.name for channel in manifest.channels])
+    if spoil is not None:
+        samples = spoil(model.name, samples)
+    windower = Windower(manifest.windowing, sensor=model.name, channels=samples.shape[1])
+    for low in range(0, len(samples), _BLOCK):
+        times = table.t_ns[low : low + _BLOCK]
+        reading = Reading(model.name, samples[low : low + _BLOCK], int(times[0]), times_ns=times)
+        yield from map(model.predict, windower.push(reading))
+    yield from map(model.predict, windower.flush())
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError, EOFError) as error:
+        raise CalibrationError(f"{path} cannot be read: {error}.") from error
+    reader = csv.DictReader(text.splitlines())
+    rows = list(reader)
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise CalibrationError(f"{path}, row {number}: has another number of fields than the header.")
+    return rows
+
+
+def _time(text: str, path: Path, number: int) -> int:
+    try:
+        return round(float(text) * 1e9)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("/", "-"))
+    except ValueError:
+        raise CalibrationError(f"{path}, row {number}: {text!r} is no time; wanted is ISO 8601 or seconds.") from None
+    return from_datetime(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc))

@@ -1,0 +1,1 @@
+"""Room occupancy from temperature, light, sound, CO2 and motion."""
