@@ -73,7 +73,7 @@ def run(
     from edge_sdk.monitor.program import run_monitor
 
     async def program() -> None:
-        await run_monitor(config, ready_file=ready_file)
+        await run_monitor(config, ready_file=ready_file, directory=config_file.parent if config_file else None)
 
     anyio.run(program)
 

@@ -33,13 +33,14 @@ log = logging.getLogger(__name__)
 _GRACE_S = 8.0
 
 
-async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None) -> None:
+async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None, directory: Path | None = None) -> None:
     """Run until SIGTERM or SIGINT; then commit what is in hand, answer what is under way, and close.
 
     Args:
         config: What to run.
         ready_file: Gets JSON ``{"url", "pid", "store"}`` once the page can be opened and ingest has begun;
             `url` is null without a page.
+        directory: Where relative paths among the sinks' options begin; None = the working directory.
 
     Raises:
         StoreError: The store cannot be opened.
@@ -61,7 +62,7 @@ async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None) 
             StoreReader(config.store, silent_after_s=config.web.silent_after_s) as reader,
             contextlib.closing(_book(config)) as book,
         ):
-            sinks = {name: _sink(options) for name, options in config.alerts.sinks.items()}
+            sinks = {name: _sink(options, directory or Path()) for name, options in config.alerts.sinks.items()}
             watch = AlertWatch(book, sinks, reader, clock, config.alerts.interval_s)
             server = _server(config, ingest, reader, book) if config.web.enabled else None
             await _run(config, ingest, watch, server, ready_file)
@@ -74,9 +75,9 @@ def _book(config: MonitorConfig) -> AlertBook:
     return AlertBook(path, config.alerts.rules, config.alerts.sinks)
 
 
-def _sink(options: dict[str, Any]) -> Sink:
+def _sink(options: dict[str, Any], directory: Path) -> Sink:
     fields = {name: value for name, value in options.items() if name != "kind"}
-    return open_sink(options["kind"], fields, directory=Path())
+    return open_sink(options["kind"], fields, directory=directory)
 
 
 def _server(config: MonitorConfig, ingest: Ingest, reader: StoreReader, book: AlertBook) -> WebServer:

@@ -36,6 +36,10 @@ class Running:
         self.process = process
         self.url = url
 
+    def text(self, path: str) -> str:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
     def get(self, path: str) -> Any:
         try:
             with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
@@ -94,9 +98,14 @@ def test_a_monitor_stores_results_and_serves_them_and_stops_in_order(broker: Run
         [gate] = running.get("/api/stations")["stations"]
         results = running.get("/api/results?site=north&station=gate-1&stream=activity&limit=5")
 
+        numbers = running.text("/metrics")
+
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(20) == 0
 
+    assert "edge_results_stored_total 20" in numbers
+    assert 'edge_stations{state="online"} 1' in numbers
+    assert 'edge_station_confidence{site="north",station="gate-1",stream="activity"} 0.91' in numbers
     assert (gate["station"], gate["state"]) == ("gate-1", "online")
     assert [one["seq"] for one in results] == [16, 17, 18, 19, 20]
     assert results[-1]["body"]["label"] == gate["streams"][0]["label"]
@@ -171,3 +180,39 @@ def test_a_taken_port_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
 
     assert answer.returncode == 78
     assert b"Give another --listen" in answer.stderr
+
+
+def test_an_alert_is_shown_and_sent_once_even_across_a_restart(broker: RunningBroker, tmp_path: Path) -> None:
+    (tmp_path / "monitor.yaml").write_text(f"""
+alerts:
+  interval_s: 0.05
+  rules:
+    - {{name: backlog, when: backlog_above, threshold: 100, severity: error}}
+  sinks:
+    bus: {{kind: mqtt, url: "{broker.url}"}}
+""")
+    heard: list[bytes] = []
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.on_message = lambda _, __, message: heard.append(bytes(message.payload))
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    wait(client.is_connected)
+    client.subscribe("edge-alerts/#", 1)
+
+    with monitor(tmp_path, broker.url, str(tmp_path / "monitor.yaml")) as running:
+        wait(lambda: running.get("/healthz")["broker"])
+        publish(broker.port, [GATE.birth(), GATE.health(backlog=500)])
+        wait(lambda: running.get("/api/alerts"))
+        wait(lambda: heard)
+        assert running.get("/api/alerts")[0]["why"] == "500 results wait"
+        running.process.send_signal(signal.SIGTERM)
+        running.process.wait(20)
+    with monitor(tmp_path, broker.url, str(tmp_path / "monitor.yaml")) as running:
+        wait(lambda: running.get("/healthz")["broker"])
+        publish(broker.port, [GATE.health(60, backlog=3)])
+        wait(lambda: not running.get("/api/alerts"))
+        wait(lambda: len(heard) >= 2)
+    client.disconnect()
+    client.loop_stop()
+
+    assert [json.loads(one)["fires"] for one in heard] == [True, False]

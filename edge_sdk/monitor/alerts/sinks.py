@@ -158,7 +158,7 @@ def open_sink(kind: str, options: dict[str, Any], *, directory: Path) -> Sink:
         ConfigError: It does not take these options.
     """
     from edge_sdk.base import plugins
-    from edge_sdk.config.loading import convert
+    from edge_sdk.base.yaml import convert
 
     made: Sink = convert(
         options, plugins.load("edge_sdk.alert_sinks", kind), source=f"sink {kind}", directory=directory

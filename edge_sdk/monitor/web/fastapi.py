@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from edge_sdk import __version__
@@ -31,6 +31,7 @@ from edge_sdk.monitor.store.views import (
     StationDetail,
     StoredResult,
 )
+from edge_sdk.monitor.web import metrics
 from edge_sdk.monitor.web.guard import COOKIE, Attempts, session_token
 
 STATIC = Path(__file__).parent / "static"
@@ -127,6 +128,7 @@ def make_app(
     _errors(app)
     _api(app, reader, clock, state)
     _alerts(app, book, clock)
+    _metrics(app, reader, book, clock, state)
     _login(app, accounts, clock, is_secure)
     _live(app, reader, clock, is_stopping)
     _pages(app)
@@ -267,6 +269,17 @@ def _alerts(app: FastAPI, book: AlertBook, clock: Clock) -> None:
             lambda: book.silence(given.rule, given.site, given.station, until_ns=until_ns, who=who.name)
         )
         return Response(status_code=204)
+
+
+def _metrics(app: FastAPI, reader: StoreReader, book: AlertBook, clock: Clock, state: IngestState) -> None:
+    def text() -> str:
+        fleet = reader.fleet(now_ns=clock.wall_ns())
+        return metrics.render(reader.counters(), fleet, book.firing(), state)
+
+    @app.get("/metrics", tags=["monitor"], response_class=PlainTextResponse)
+    async def prometheus() -> Response:
+        """The monitor's numbers as Prometheus reads them."""
+        return Response(await anyio.to_thread.run_sync(text), media_type=metrics.CONTENT_TYPE)
 
 
 def _read(body: bytes, kind: type[_T]) -> _T:
