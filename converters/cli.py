@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 @click.option("--labels", metavar="A,B,…", help="What the outputs mean, in order; they stand before the recipe's.")
 @click.option("--format", "formats", multiple=True, metavar="tflite|onnx", help="May be given twice. Default: both.")
 @click.option("--precision", multiple=True, default=("int8",), show_default=True, metavar="NAME", help="May repeat.")
+@click.option(
+    "--max-drop", type=float, default=0.5, show_default=True, help="What `auto` may lose: points, or % of MAE."
+)
 @click.option("--calibration", metavar="FILE", help="x (n, samples, channels) in physical units, as .npz or .npy.")
 @click.option("--evaluate", metavar="FILE", help="The same with y, unseen in training, as .npz.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=1,128,6", help="Fix an input's open dimensions.")
@@ -37,6 +40,7 @@ def convert(
     labels: str | None,
     formats: tuple[str, ...],
     precision: tuple[str, ...],
+    max_drop: float,
     calibration: str | None,
     evaluate: str | None,
     inputs: tuple[str, ...],
@@ -74,6 +78,7 @@ def convert(
         calibration=calibration,
         evaluate=evaluate,
         precision=precision,
+        max_drop=max_drop,
         formats=formats or None,
         shapes=dict(shape_of(text) for text in inputs),
         board=board,
@@ -101,7 +106,7 @@ def shape_of(text: str) -> tuple[str, tuple[int, ...]]:
 
 
 def _show(done: Conversion) -> None:
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             row.precision,
             row.format,
@@ -115,12 +120,24 @@ def _show(done: Conversion) -> None:
         for row in done.report
     ]
     metric = done.report[0].metric
-    columns = ("precision", "format", "KiB", f"{metric} float", f"{metric} [95 %]", "float ms", "ms", "runs on, from")
+    if any(row.why for row in done.report):
+        rows = [(*cells, row.why) for cells, row in zip(rows, done.report, strict=True)]
+    columns = (
+        "precision",
+        "format",
+        "KiB",
+        f"{metric} float",
+        f"{metric} [95 %]",
+        "float ms",
+        "ms",
+        "runs on, from",
+        "why",
+    )[: len(rows[0])]
     terminal.table(f"{done.manifest.name} → {done.path}", columns, rows)
     for note in done.notes:
         terminal.warning(note)
     for row in done.report:
-        if row.is_slower:
+        if row.is_slower and row.is_in_bundle:
             terminal.warning(
                 f"{row.precision} {row.format} is slower than float32 here: {row.latency_ms:.3f} ms against "
                 f"{row.float_latency_ms:.3f} ms. On an arm board it may not be; measure there."

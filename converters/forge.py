@@ -32,6 +32,8 @@ class ForgeJob(msgspec.Struct, frozen=True, kw_only=True):
         recipe: What the model file cannot know.
         schemes: What to write.
         shapes: Dimensions that the user fixed, by input name.
+        symmetric: Quantize ONNX activations around zero, which TensorRT wants.
+        may_fail: A scheme that cannot be written is named in the answer instead of ending the work.
         only_structure: Write the schemes and nothing else: no data, no answers, the recipe left as it is.
     """
 
@@ -41,6 +43,8 @@ class ForgeJob(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     schemes: tuple[Scheme, ...]
     shapes: dict[str, tuple[int, ...]] = {}
+    symmetric: bool = False
+    may_fail: bool = False
     only_structure: bool = False
 
 
@@ -52,12 +56,14 @@ class Forged(msgspec.Struct, frozen=True, kw_only=True):
         input_shape: The model's input, the batch of 1 included.
         versions: Libraries that took part.
         notes: What was changed on the way, for the user.
+        failed: Why a scheme could not be written, by its name.
     """
 
     recipe: Recipe
     input_shape: tuple[int, ...]
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+    failed: dict[str, str] = {}
 
 
 def forge(job: ForgeJob, folder: Path) -> Forged:
@@ -90,16 +96,24 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
     if calibration is not None:
         calibration = subset(calibration, CALIBRATION_LIMIT)
     versions = dict(loaded.versions)
+    failed: dict[str, str] = {}
     for scheme in job.schemes:
-        versions.update(_write(loaded, scheme, calibration, folder))
+        try:
+            versions.update(_write(loaded, scheme, calibration, folder, symmetric=job.symmetric))
+        except ConversionError as error:
+            if not job.may_fail or scheme.precision == "float32":
+                raise
+            failed[str(scheme)] = str(error)
     versions.update(loaded.versions)
-    return Forged(recipe=recipe, input_shape=loaded.input_shape, versions=versions, notes=tuple(notes))
+    return Forged(recipe=recipe, input_shape=loaded.input_shape, versions=versions, notes=tuple(notes), failed=failed)
 
 
-def _write(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None, folder: Path) -> dict[str, str]:
-    at(f"writing {scheme.precision} {scheme.format}")
+def _write(
+    loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None, folder: Path, *, symmetric: bool = False
+) -> dict[str, str]:
+    at(f"writing {scheme}")
     quantizer: Any = plugins.load(QUANTIZERS, scheme.format)
-    model, used = quantizer(loaded, scheme, calibration)
+    model, used = quantizer(loaded, scheme, calibration, symmetric=symmetric)
     (folder / scheme.file).write_bytes(model)
     versions: dict[str, str] = used
     return versions

@@ -28,11 +28,13 @@ class Seal(NamedTuple):
         scheme: Which variant.
         runtimes: Lowest version of each runtime that runs it.
         delegates: What each delegate takes of it.
+        bytes: Size of the model.
     """
 
     scheme: Scheme
     runtimes: dict[str, str]
     delegates: tuple[Coverage, ...]
+    bytes: int
 
 
 def package(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import msgspec
@@ -12,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.artifact import Artifact
+from converters.auto import choose
 from converters.dataset import Dataset, Given
 from converters.evaluate.proof import Proof, ProofJob, Proven
 from converters.forge import Forged, ForgeJob
 from converters.package import Seal, package, provenance, runtimes
 from converters.recipe import Recipe
 from converters.report import VariantReport
-from converters.scheme import Scheme, schemes
-from converters.stage import run_stage, scratch
+from converters.scheme import Scheme, every_scheme, schemes
+from converters.stage import StageCrashError, run_stage, scratch
 from converters.targets.fit import check_runtimes, fit
 from converters.targets.seen import seen_on_xnnpack
 from edge_sdk.base import terminal
@@ -51,6 +53,7 @@ def convert(
     calibration: Given | None = None,
     evaluate: Given | None = None,
     precision: Sequence[str] = ("int8",),
+    max_drop: float = 0.5,
     formats: Sequence[str] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     board: str | Path | None = None,
@@ -67,6 +70,9 @@ def convert(
         evaluate: The same with their truth ``y``, unseen in training; None = agreement with the float model on the
             calibration data is measured instead.
         precision: ``float32``, ``float16``, ``dynamic``, ``int8``, ``int16x8``; the first is the bundle's first.
+            ``("auto",)`` makes all of them and keeps the best within `max_drop`.
+        max_drop: What ``auto`` may lose against float: percentage points (classification), percent of the mean
+            absolute error (regression).
         formats: ``tflite``, ``onnx``; None = what the source can become, and the board can run.
         shapes: Open dimensions, fixed: ``{"input": (1, 128, 6)}``.
         board: A name of `edge-sdk boards` or your own profile: its runtimes' versions bound what is written, and
@@ -88,7 +94,9 @@ def convert(
         key = SigningKey.read(Path(key))
     artifact = Artifact.of(model)
     profile = None if board is None else read_board(board)
-    wanted = schemes(formats or _formats(artifact, profile), precision)
+    able = formats or _formats(artifact, profile)
+    is_auto = tuple(precision) == ("auto",)
+    wanted = every_scheme(able) if is_auto else schemes(able, precision)
     calibration_data = None if calibration is None else Dataset.of(calibration, name="calibration")
     evaluation_data = None if evaluate is None else Dataset.of(evaluate, name="evaluation")
     if calibration_data is None and any(scheme.needs_calibration for scheme in wanted):
@@ -105,33 +113,69 @@ def convert(
             bar.say(step)
 
         floats = tuple(dict.fromkeys(Scheme(scheme.format, "float32") for scheme in wanted))
-        made = tuple(dict.fromkeys((*floats, *wanted)))
         job = ForgeJob(
             path=str(artifact.path.resolve()),
             kind=artifact.kind,
             name=artifact.name,
             recipe=recipe,
-            schemes=made,
+            schemes=tuple(dict.fromkeys((*floats, *wanted))),
             shapes=dict(shapes or {}),
+            may_fail=is_auto,
+            symmetric=profile is not None and "tensorrt" in profile.rules,
         )
-        forged = run_stage("converters.forge", job, folder, Forged, say=say)
-        truth = _truth(folder, forged.recipe, prepared)
+        forged = _forge(job, folder, say)
+        made = tuple(scheme for scheme in wanted if str(scheme) not in forged.failed)
         proof = run_stage(
             "converters.evaluate.proof",
-            ProofJob(recipe=forged.recipe, schemes=wanted, truth=truth),
+            ProofJob(
+                recipe=forged.recipe, schemes=made, truth=_truth(folder, forged.recipe, prepared), may_fail=is_auto
+            ),
             folder,
             Proof,
             say=say,
         )
+        proved = [scheme for scheme in made if str(scheme) not in proof.failed]
+        sealed = [_seal(folder, scheme, profile, require_delegated) for scheme in proved]
+        rows = [_row(forged, *pair) for pair in zip(sealed, proof.variants, strict=True)]
+        kept = [True] * len(rows)
+        if is_auto:
+            rows = choose(rows, max_drop)
+            kept = [row.is_in_bundle for row in rows]
         origin = provenance(artifact, forged, calibration_data, evaluation_data)
-        seals = [_seal(folder, scheme, profile, require_delegated) for scheme in wanted]
-        manifest, files = package(folder, forged, proof, seals, origin, profile.name if profile else "")
+        manifest, files = package(
+            folder,
+            forged,
+            msgspec.structs.replace(proof, variants=tuple(compress(proof.variants, kept))),
+            list(compress(sealed, kept)),
+            origin,
+            profile.name if profile else "",
+        )
         bundle = _write(out, manifest, files, key)
-    report = tuple(_row(bundle, scheme, proven) for scheme, proven in zip(wanted, proof.variants, strict=True))
-    notes = [*forged.notes, *_notes(recipe, evaluation_data)]
+    failures = {**forged.failed, **proof.failed}
+    notes = [
+        *forged.notes,
+        *_notes(recipe, evaluation_data),
+        *(f"{what} is out: {why}" for what, why in failures.items()),
+    ]
     return Conversion(
-        bundle.path, bundle.digest, bundle.manifest, bundle.files, bundle.signer, report=report, notes=tuple(notes)
+        bundle.path, bundle.digest, bundle.manifest, bundle.files, bundle.signer, report=tuple(rows), notes=tuple(notes)
     )
+
+
+def _forge(job: ForgeJob, folder: Path, say: Callable[[str], None]) -> Forged:
+    """Run the forge; where schemes may fail, a crash costs the scheme that it happened at, and nothing else."""
+    crashed: dict[str, str] = {}
+    while True:
+        try:
+            forged = run_stage("converters.forge", job, folder, Forged, say=say)
+        except StageCrashError as error:
+            culprits = [scheme for scheme in job.schemes if error.step == f"writing {scheme}"]
+            if not job.may_fail or not culprits or culprits[0].precision == "float32":
+                raise
+            crashed[str(culprits[0])] = str(error)
+            job = msgspec.structs.replace(job, schemes=tuple(s for s in job.schemes if s != culprits[0]))
+        else:
+            return msgspec.structs.replace(forged, failed={**crashed, **forged.failed})
 
 
 def _formats(artifact: Artifact, board: Board | None) -> tuple[str, ...]:
@@ -156,7 +200,7 @@ def _seal(folder: Path, scheme: Scheme, board: Board | None, share: float | None
         if share is not None:
             fitting.require(share)
         found = [each.coverage for each in fitting.delegations if each.delegate != "xnnpack"] + found
-    return Seal(scheme, needed, tuple(found))
+    return Seal(scheme, needed, tuple(found), len(model))
 
 
 def _prepare(folder: Path, recipe: Recipe, calibration: Dataset | None, evaluation: Dataset | None) -> Dataset | None:
@@ -209,14 +253,13 @@ def _write(out: Path | str, manifest: Manifest, files: Mapping[str, bytes], key:
         ) from error
 
 
-def _row(bundle: Bundle, scheme: Scheme, proven: Proven) -> VariantReport:
-    variant = bundle.variant(format=scheme.format, precision=scheme.precision)
+def _row(forged: Forged, seal: Seal, proven: Proven) -> VariantReport:
     metric = proven.metric
     return VariantReport(
-        name=bundle.manifest.name,
-        precision=scheme.precision,
-        format=scheme.format,
-        bytes=bundle.manifest.files[scheme.file].bytes,
+        name=forged.recipe.name,
+        precision=seal.scheme.precision,
+        format=seal.scheme.format,
+        bytes=seal.bytes,
         metric=metric.name,
         float_value=metric.float_value,
         quantized=metric.value,
@@ -225,8 +268,8 @@ def _row(bundle: Bundle, scheme: Scheme, proven: Proven) -> VariantReport:
         worst=proven.worst,
         latency_ms=proven.latency_ms,
         float_latency_ms=proven.float_latency_ms,
-        coverage=variant.delegates,
-        runtimes=dict(variant.runtimes),
+        coverage=seal.delegates,
+        runtimes=dict(seal.runtimes),
         proved_on=proven.runtime,
     )
 

@@ -30,6 +30,8 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
         coverage: What each delegate takes.
         runtimes: Lowest version of each runtime that runs it.
         proved_on: The runtime that it was proved on.
+        is_in_bundle: Whether the bundle holds it; ``--precision auto`` measures more than it keeps.
+        why: Why it was chosen or left out by ``--precision auto``; empty without it.
     """
 
     name: str
@@ -47,6 +49,8 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     coverage: tuple[Coverage, ...]
     runtimes: dict[str, str]
     proved_on: str
+    is_in_bundle: bool = True
+    why: str = ""
 
     @property
     def is_slower(self) -> bool:

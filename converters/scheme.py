@@ -31,6 +31,9 @@ class Scheme(msgspec.Struct, frozen=True, order=True):
     format: Format
     precision: str
 
+    def __str__(self) -> str:
+        return f"{self.precision} {self.format}"
+
     @property
     def file(self) -> str:
         """Its member in the bundle."""
@@ -40,6 +43,17 @@ class Scheme(msgspec.Struct, frozen=True, order=True):
     def needs_calibration(self) -> bool:
         """Whether it needs data to learn the range of activations from."""
         return self.precision in CALIBRATED
+
+
+def every_scheme(formats: Sequence[str]) -> tuple[Scheme, ...]:
+    """What ``--precision auto`` tries, from the smallest to the largest, in each format."""
+    order = ("int8", "int16x8", "dynamic", "float16", "float32")
+    return tuple(
+        Scheme(name, precision)
+        for precision in order
+        for name in FORMATS
+        if name in formats and precision in PRECISIONS[name]
+    )
 
 
 def schemes(formats: Sequence[str], precisions: Sequence[str]) -> tuple[Scheme, ...]:

@@ -33,6 +33,18 @@ _ENVIRONMENT = {
 }
 
 
+class StageCrashError(ConversionError):
+    """A stage's process died of a signal.
+
+    Attributes:
+        step: What it was doing.
+    """
+
+    def __init__(self, message: str, *, step: str) -> None:
+        super().__init__(message)
+        self.step = step
+
+
 class _Failure(msgspec.Struct, frozen=True):
     kind: str
     message: str
@@ -51,7 +63,7 @@ def run_stage(
         say: Told each step, as it begins.
 
     Raises:
-        ConversionError: The process crashed; the message says at which step.
+        StageCrashError: The process crashed; the message says at which step.
         EdgeError: What the stage raised, as the class that it raised.
     """
     (folder / _JOB).write_bytes(msgspec.json.encode(job))
@@ -88,7 +100,7 @@ def run_stage(
         raise _revive(failure)
     if code < 0:
         name = signal.Signals(-code).name
-        raise ConversionError(f"The converter crashed ({name}) at: {step}. {_advice(step)}")
+        raise StageCrashError(f"The converter crashed ({name}) at: {step}. {_advice(step)}", step=step)
     raise ConversionError(f"The converter ended with {code} at: {step}. Its last words: {' | '.join(tail[-3:])}")
 
 

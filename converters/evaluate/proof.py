@@ -31,12 +31,14 @@ class ProofJob(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         recipe: The completed recipe.
         schemes: Variants in the job's folder; the float32 ones of their formats are there too.
+        may_fail: A variant that answers wrongly is named in the answer instead of ending the work.
         truth: Whether ``truth.npy`` holds what the evaluation windows are.
     """
 
     recipe: Recipe
     schemes: tuple[Scheme, ...]
     truth: bool
+    may_fail: bool = False
 
 
 class Proven(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,11 +69,13 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen of all, in the order of the job; check vectors lie in the job's folder.
 
     Attributes:
-        variants: One for each scheme.
+        variants: One for each scheme that did not fail.
+        failed: Why a variant must not be deployed, by its scheme's name.
         error_std: Standard deviation of the first variant's error against the truth (regression).
     """
 
     variants: tuple[Proven, ...]
+    failed: dict[str, str] = {}
     error_std: float | None = None
 
 
@@ -89,14 +93,20 @@ def prove(job: ProofJob, folder: Path) -> Proof:
     truth = np.load(folder / "truth.npy", allow_pickle=False) if job.truth else None
     checks = _choose_checks(source)
     floats = {scheme.format: _open(Scheme(scheme.format, "float32"), folder) for scheme in job.schemes}
-    proven, error_std = [], None
+    proven, failed, error_std = [], {}, None
     for scheme in job.schemes:
-        at(f"proving {scheme.precision} {scheme.format} on {RUNTIME[scheme.format]}")
-        opened = _open(scheme, folder)
-        shape = opened.variant.inputs[0].shape
-        inputs = [np.ascontiguousarray(window.reshape(shape)) for window in data]
-        answers = _run(opened, inputs)
-        worst = _compare(scheme, answers, source)
+        at(f"proving {scheme} on {RUNTIME[scheme.format]}")
+        try:
+            opened = _open(scheme, folder)
+            shape = opened.variant.inputs[0].shape
+            inputs = [np.ascontiguousarray(window.reshape(shape)) for window in data]
+            answers = _run(opened, inputs)
+            worst = _compare(scheme, answers, source)
+        except ConversionError as error:
+            if not job.may_fail:
+                raise
+            failed[str(scheme)] = str(error)
+            continue
         one = inputs[0]
         times = side_by_side([_call(floats[scheme.format].backend, one), _call(opened.backend, one)])
         np.save(folder / "check_input.npy", np.concatenate([inputs[index] for index in checks]))
@@ -116,7 +126,7 @@ def prove(job: ProofJob, folder: Path) -> Proof:
             )
         )
         opened.backend.close()
-    return Proof(variants=tuple(proven), error_std=error_std)
+    return Proof(variants=tuple(proven), failed=failed, error_std=error_std)
 
 
 def _open(scheme: Scheme, folder: Path) -> _Opened:
@@ -199,7 +209,7 @@ def _tolerance(
             nudged = (window + step * rng.choice([-1.0, 0.0, 1.0], window.shape)).astype(np.float32)
             worst = max(worst, float(np.abs(opened.backend.run([nudged])[0].reshape(-1) - answer).max()))
     spread = float(np.ptp(every, axis=0).max())
-    return float(min(max(4 * out.scale, 3 * worst, 1e-4 * max(spread, 1e-3)), max(0.5 * spread, 4 * out.scale)))
+    return float(min(max(4 * out.scale, 3 * worst, 1e-3 * max(spread, 1e-3)), max(0.5 * spread, 4 * out.scale)))
 
 
 def _metric(task: str, answers: NDArray[np.float32], source: NDArray[np.float32], truth: NDArray[Any] | None) -> Metric:

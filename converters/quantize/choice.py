@@ -13,7 +13,7 @@ from converters.quantize.bias import corrected
 from converters.targets.graph import read_graph
 
 _LIMIT = 64
-_ENOUGH_DB = 15.0
+_ENOUGH_DB = 12.0
 _WORTH = 0.05
 _ENTRY_BYTES = 24  # scale and zero point of a weight and of a bias
 
@@ -46,7 +46,7 @@ def smaller_dense(
     """Give `model`, or its form with one scale for each Dense layer where that saves much and costs little.
 
     A scale for each channel is the closer one, and the larger: 24 bytes for each output of a Dense layer. The other
-    form is taken where the file shrinks by more than 5 % and the answers stay 15 dB above the error.
+    form is taken where the file shrinks by more than 5 % and the answers stay 12 dB above the error.
 
     Args:
         float_model: The float TFLite model.

@@ -22,13 +22,16 @@ from edge_sdk.base.errors import CalibrationError, ConversionError
 _IR_VERSION = 8  # ONNX Runtime 1.12 and newer read it
 
 
-def write_onnx(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None) -> tuple[bytes, dict[str, str]]:
+def write_onnx(
+    loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None, *, symmetric: bool = False
+) -> tuple[bytes, dict[str, str]]:
     """Write an ONNX model.
 
     Args:
         loaded: The model.
         scheme: With format ``onnx``.
         calibration: Model inputs, ``(n, *input_shape[1:])``.
+        symmetric: Quantize activations around zero: a bit less close, and the only form that TensorRT takes.
 
     Returns:
         The file's content, and the versions of the libraries that wrote it.
@@ -50,11 +53,13 @@ def write_onnx(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] 
         if scheme.precision == "float32":
             written = folder / "float.onnx"
         else:
-            written = _quantize(folder, scheme, model, calibration)
+            written = _quantize(folder, scheme, model, calibration, symmetric=symmetric)
         return _sealed(written), versions
 
 
-def _quantize(folder: Path, scheme: Scheme, model: Any, calibration: NDArray[np.float32] | None) -> Path:
+def _quantize(
+    folder: Path, scheme: Scheme, model: Any, calibration: NDArray[np.float32] | None, *, symmetric: bool
+) -> Path:
     source, prepared, written = folder / "float.onnx", folder / "prepared.onnx", folder / "written.onnx"
     if scheme.precision == "float16":
         from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -78,6 +83,7 @@ def _quantize(folder: Path, scheme: Scheme, model: Any, calibration: NDArray[np.
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
         calibrate_method=quantization.CalibrationMethod.MinMax,
+        extra_options={"ActivationSymmetric": symmetric},
     )
     return written
 

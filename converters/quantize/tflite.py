@@ -16,13 +16,16 @@ from edge_sdk.base.errors import CalibrationError, ConversionError
 Written = tuple[bytes, dict[str, str]]
 
 
-def write_tflite(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None) -> Written:
+def write_tflite(
+    loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None, *, symmetric: bool = False
+) -> Written:
     """Write a TFLite model.
 
     Args:
         loaded: The model.
         scheme: With format ``tflite``.
         calibration: Model inputs, ``(n, *input_shape[1:])``.
+        symmetric: Only ONNX asks for it; TFLite's weights are symmetric, its activations never.
 
     Returns:
         The file's content, and the versions of the libraries that wrote it.
