@@ -6,6 +6,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+_LIMITS = {name: np.iinfo(name) for name in ("int8", "uint8", "int16", "int32")}
+
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One input or output of a model.
@@ -33,10 +35,11 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Real numbers to this tensor's dtype: round to nearest, saturate; the shape is kept."""
         if not self.is_quantized:
             return real.astype(self.dtype, copy=False)
-        limits = np.iinfo(self.dtype)
+        limits = _LIMITS[self.dtype]
         q = np.rint(real / np.float32(self.scale))
         q += self.zero_point
-        np.clip(q, limits.min, limits.max, out=q)
+        np.maximum(q, limits.min, out=q)
+        np.minimum(q, limits.max, out=q)
         stored: NDArray[np.generic] = q.astype(self.dtype)
         return stored
 

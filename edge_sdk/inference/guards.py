@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,10 @@ class InputGuard:
     length: int
     channels: int
     minimum_coverage: float
-    minima: NDArray[np.float32] | None
-    maxima: NDArray[np.float32] | None
+    minima: NDArray[np.float32]
+    maxima: NDArray[np.float32]
+    floor: float
+    ceiling: float
 
     @classmethod
     def of(cls, manifest: Manifest) -> InputGuard:
@@ -32,8 +35,10 @@ class InputGuard:
             length=manifest.windowing.length,
             channels=len(manifest.channels),
             minimum_coverage=manifest.windowing.minimum_coverage,
-            minima=np.asarray(lows, np.float32) if np.isfinite(lows).any() else None,
-            maxima=np.asarray(highs, np.float32) if np.isfinite(highs).any() else None,
+            minima=np.asarray(lows, np.float32),
+            maxima=np.asarray(highs, np.float32),
+            floor=max(lows),
+            ceiling=min(highs),
         )
 
     def refuse(self, window: Window) -> str:
@@ -43,11 +48,14 @@ class InputGuard:
             return "shape"
         if window.coverage < self.minimum_coverage:
             return "coverage"
-        if not np.isfinite(samples.sum()) and not np.isfinite(samples).all():
+        lowest, highest = float(samples.min()), float(samples.max())  # NaN if there is one
+        if not (math.isfinite(lowest) and math.isfinite(highest)):
             return "not_finite"
-        if self.minima is not None and (samples.min(axis=0) < self.minima).any():
+        if lowest >= self.floor and highest <= self.ceiling:
+            return ""  # in everybody's range
+        if (samples.min(axis=0) < self.minima).any():
             return "below_range"
-        if self.maxima is not None and (samples.max(axis=0) > self.maxima).any():
+        if (samples.max(axis=0) > self.maxima).any():
             return "above_range"
         return ""
 

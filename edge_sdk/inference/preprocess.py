@@ -84,11 +84,12 @@ class Clip:
     def __init__(self, options: Options) -> None:
         if not options.minimum < options.maximum:
             raise BundleFormatError(f"clip wants minimum below maximum; given is {options}.")
-        self._options = options
+        self._minimum, self._maximum = np.float32(options.minimum), np.float32(options.maximum)
 
     def apply(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Transform ``(…, n_samples, n_channels)``."""
-        return np.clip(samples, np.float32(self._options.minimum), np.float32(self._options.maximum))
+        cut = np.maximum(samples, self._minimum)
+        return np.minimum(cut, self._maximum, out=cut)
 
 
 class Preprocess:

@@ -41,6 +41,10 @@ class Grid:
         """Index of the sample nearest to an event time; the later one of two that are equally near."""
         return (time_ns * self._denominator * 2 + self._numerator) // (self._numerator * 2)
 
+    def position(self, time_ns: int, anchor: int) -> float:
+        """Where one event time lies, in periods after sample `anchor`."""
+        return (time_ns - self.time_ns(anchor)) / self.period_ns
+
     def positions(self, times_ns: NDArray[np.int64], anchor: int) -> NDArray[np.float64]:
         """Where event times lie, in periods after sample `anchor`; exact near the anchor."""
         positions: NDArray[np.float64] = (times_ns - self.time_ns(anchor)) / self.period_ns

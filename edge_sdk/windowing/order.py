@@ -87,6 +87,13 @@ class Order:
                     runs.append(replace(released, restart=True) if run.restart else released)
         return runs
 
+    def follows(self, first_ns: int, last_ns: int) -> bool:
+        """Whether a whole block may go on at once: nothing is held back or doubted, and it is not late; then it is."""
+        if self._lateness_ns or self._suspects or self._released_ns is None or first_ns <= self._released_ns:
+            return False
+        self._newest_ns = self._released_ns = last_ns
+        return True
+
     def flush(self) -> list[Run]:
         """Give what lateness still held back."""
         pending, self._pending = self._pending, None

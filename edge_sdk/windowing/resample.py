@@ -26,11 +26,14 @@ def lock(positions: NDArray[np.float64], phase: float) -> tuple[NDArray[np.float
     Returns:
         Whole-numbered positions, and the phase to keep.
     """
-    first = np.rint(positions[0] - phase)
-    if abs(positions[0] - first) > _HOLD:
-        first = np.rint(positions[0])
-    phase = float(positions[0] - first)
+    phase = float(positions[0]) - lock_to(float(positions[0]), phase)
     return np.rint(positions - phase), phase
+
+
+def lock_to(position: float, phase: float) -> int:
+    """The cell that `lock` puts a block's first sample on."""
+    first = round(position - phase)
+    return first if abs(position - first) <= _HOLD else round(position)
 
 
 def interpolate(

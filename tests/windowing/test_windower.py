@@ -266,3 +266,27 @@ def test_a_reading_of_another_sensor_or_shape_is_refused() -> None:
 def test_an_impossible_windowing_is_refused(changes: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         windower(**changes)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    offset_ns=st.integers(-9_000_000, 9_000_000),
+    bad=st.sets(st.integers(0, 200), max_size=3),
+)
+@settings(max_examples=100, deadline=None)
+def test_how_a_stream_is_cut_into_blocks_changes_nothing(sizes: list[int], offset_ns: int, bad: set[int]) -> None:
+    n, spec = sum(sizes), Windowing(length=20, stride=5, rate_hz=50.0)
+    samples = np.random.default_rng(n).normal(size=(n, 2)).astype(np.float32)
+    samples[[row for row in bad if row < n]] = np.nan
+    start_ns = 1_700_000_000_000_000_000 + offset_ns
+
+    def made(cuts: list[int]) -> list[tuple[int, float, bytes]]:
+        windower, first, windows = Windower(spec, sensor="s", channels=2), 0, []
+        for size in cuts:
+            block = samples[first : first + size]
+            windows += windower.push(Reading("s", block, start_ns + first * 20_000_000, rate_hz=50.0))
+            first += size
+        windows += windower.flush()
+        return [(window.end_ns, window.coverage, window.samples.tobytes()) for window in windows]
+
+    assert made(sizes) == made([n])
