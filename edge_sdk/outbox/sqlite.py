@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +16,10 @@ from edge_sdk.base.errors import ConfigError, OutboxError, OutboxFullError
 from edge_sdk.contract.envelope import OutboxRow, encode_body
 from edge_sdk.contract.receipt import Ranges, Receipt
 from edge_sdk.contract.result import FusedResult
+from edge_sdk.outbox.ballast import Ballast
 from edge_sdk.outbox.base import OutboxStats
 from edge_sdk.outbox.identity import RESERVE, Identity, write_identity
-from edge_sdk.outbox.salvage import checksum
+from edge_sdk.outbox.salvage import is_sound
 from edge_sdk.outbox.sqlite_file import INSERT, PAGE_BYTES, SET, Synchronous, connect, lock, parameters, prepare
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ DEFAULT_QUOTA_BYTES = 256 * 1024 * 1024
 _SMALLEST_QUOTA_BYTES = 32 * PAGE_BYTES
 _SPARE_PAGES = 8  # for the tree above the rows
 _FORGET_AT_ONCE = 10_000
+_RELAX_AFTER_S = 60.0
 
 _READ = "SELECT seq, stream, body, accepted_ns, crc FROM results WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
 _FORGET = "DELETE FROM results WHERE seq BETWEEN ? AND ?"
@@ -68,6 +71,8 @@ class SqliteOutbox:
         self._held = Ranges()
         self._forgotten = Ranges()  # acknowledged, and still in the file
         self._newest = 0
+        self._ballast = Ballast(path)
+        self._squeezed_ns: int | None = None
         self._dropped = 0
         self._damaged = 0
         with ExitStack() as opening:
@@ -77,7 +82,9 @@ class SqliteOutbox:
             try:
                 self._writer = opening.enter_context(closing(connect(path, synchronous)))
                 self._reader = opening.enter_context(closing(connect(path, synchronous)))
+                self._reader.text_factory = partial(str, encoding="utf-8", errors="replace")
                 self._load()
+                self._ballast.take()
             except sqlite3.Error as error:
                 raise OutboxError(f"Outbox {path} cannot be opened: {error}.") from error
             self._opened = opening.pop_all()
@@ -131,10 +138,13 @@ class SqliteOutbox:
                 for seq, (stream, body) in enumerate(encoded, start=self._newest + 1)
             ]
             self._reserve(rows[-1].seq)
-            with self._transaction():
-                forgotten = self._forget_some()
-                dropped = self._make_room(rows)
-                self._writer.executemany(INSERT, parameters(rows))
+            self._relax()
+            try:
+                forgotten, dropped = self._write(rows)
+            except OutboxFullError:
+                if self._on_full == "refuse" or not self._squeeze():
+                    raise
+                forgotten, dropped = self._write(rows)
             with self._knowing:
                 self._newest = max(self._newest, rows[-1].seq)
                 for low, high in forgotten:
@@ -158,7 +168,7 @@ class SqliteOutbox:
                     found = self._reader.execute(_READ, (low, high, limit - len(rows))).fetchall()
                 except sqlite3.Error as error:
                     raise OutboxError(f"Outbox {self.path} cannot be read: {error}.") from error
-            sound = [OutboxRow(*row) for *row, crc in found if checksum(row[0], row[1], row[3], row[2]) == crc]
+            sound = [OutboxRow(*row[:4]) for row in found if is_sound(*row)]
             rows.extend(sound)
             exhausted = len(found) < limit - len(rows) + len(sound)
             self._learn_gaps(low, high if exhausted else found[-1][0], [row.seq for row in sound], len(found))
@@ -208,6 +218,42 @@ class SqliteOutbox:
             self._newest = max(self._newest, seq)
 
     # ---- within a write
+
+    def _write(self, rows: Sequence[OutboxRow]) -> tuple[list[tuple[int, int]], tuple[int, int, int] | None]:
+        """One commit: forget what was acknowledged, make room, insert. Returns what was forgotten and dropped."""
+        with self._transaction():
+            forgotten = self._forget_some()
+            dropped = self._make_room(rows)
+            self._writer.executemany(INSERT, parameters(rows))
+        return forgotten, dropped
+
+    def _squeeze(self) -> bool:
+        """The disk is full before the quota: throw off the ballast, and go on within the size that we have got."""
+        if self._squeezed_ns is not None:
+            return False
+        self._ballast.drop()
+        try:
+            # What the log holds gets its place in the file, and the log begins anew in its own.
+            self._writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            [pages] = self._writer.execute("PRAGMA page_count").fetchone()
+        except sqlite3.Error as error:
+            log.warning("disk is full", extra={"reason": str(error)})
+            return False
+        log.warning("disk is full: outbox keeps to its size", extra={"size_bytes": pages * PAGE_BYTES})
+        self._squeezed_ns = self._clock.monotonic_ns()
+        self._max_pages = int(pages)
+        return True
+
+    def _relax(self) -> None:
+        """Some time later, try whether the disk has room again."""
+        now_ns = self._clock.monotonic_ns()
+        if self._squeezed_ns is None or now_ns - self._squeezed_ns < _RELAX_AFTER_S * 1e9:
+            return
+        if self._ballast.take():
+            self._squeezed_ns = None
+            self._max_pages = self.quota_bytes // PAGE_BYTES
+        else:
+            self._squeezed_ns = now_ns
 
     def _reserve(self, newest: int) -> None:
         """See that the identity says that numbers up to `newest` may have been given."""
@@ -262,13 +308,13 @@ class SqliteOutbox:
         missing = wanted - self._free_bytes()
         if missing <= 0:
             return None
-        if self._on_full == "refuse" or wanted > self.quota_bytes // 2:
+        if self._on_full == "refuse" or wanted > self._max_pages * PAGE_BYTES // 2:
             raise OutboxFullError(
                 f"Outbox {self.path} has reached its quota of {self.quota_bytes} bytes. Raise quota_bytes, or set"
                 " on_full to drop_oldest."
             )
         low = high = count = 0
-        missing += self.quota_bytes // 100  # some more, so that not every put has to do it
+        missing += self._max_pages * PAGE_BYTES // 100  # some more, so that not every put has to do it
         while missing > 0:
             oldest = self._writer.execute(_OLDEST, (1000,)).fetchall()
             if not oldest:
