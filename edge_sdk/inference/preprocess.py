@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -24,17 +23,20 @@ class Transform(Protocol):
         """Transform ``(…, n_samples, n_channels)``; leading dimensions are a batch."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Affine:
     """``samples · gain + offset``, by channel; what neighbouring affine steps become together."""
 
-    gain: NDArray[np.float32]
-    offset: NDArray[np.float32]
+    def __init__(self, gain: NDArray[np.float32], offset: NDArray[np.float32]) -> None:
+        self.gain, self.offset = gain, offset
+        self._wide_gain, self._wide_offset = gain, offset  # as large as a window: numpy is slow over few channels
 
     def apply(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Transform ``(…, n_samples, n_channels)``."""
-        moved = samples * self.gain
-        moved += self.offset
+        if self._wide_gain.shape != samples.shape[-2:]:
+            self._wide_gain = np.broadcast_to(self.gain, samples.shape[-2:]).copy()
+            self._wide_offset = np.broadcast_to(self.offset, samples.shape[-2:]).copy()
+        moved = samples * self._wide_gain
+        moved += self._wide_offset
         return moved
 
     def then(self, after: Affine) -> Affine:

@@ -169,7 +169,8 @@ class Aligner:
 
     def _joined(self, until_ns: int) -> list[Moment]:
         moments: list[Moment] = []
-        for t_ns in sorted(end_ns for end_ns in self._waiting if end_ns <= until_ns):
+        due = [end_ns for end_ns in self._waiting if end_ns <= until_ns]
+        for t_ns in sorted(due) if due else ():
             here = self._waiting.pop(t_ns)
             moments.append(
                 Moment(t_ns, tuple(here.get(name) or self._missing(name, t_ns) for name in self.contributors))
