@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,3 +58,14 @@ class Fuser(Protocol):
 
     def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
         """Fuse those that are FRESH; None when there is no answer (too few of them)."""
+
+
+@runtime_checkable
+class Pool(Protocol):
+    """A fuser that can also be handed the opinions as one matrix: what calibration in front of it makes."""
+
+    def least(self) -> int:
+        """Fewest contributors that give an answer."""
+
+    def pool(self, names: tuple[str, ...], matrix: NDArray[np.float64]) -> Fused | None:
+        """Fuse FRESH opinions ``(n_models, n_classes)``; None when the contributors weigh nothing."""

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from edge_sdk.base import plugins
 from edge_sdk.base.errors import ConfigError
 from edge_sdk.contract.prediction import ContributorState, Prediction
-from edge_sdk.fusion.base import Fused, Fuser, Task
+from edge_sdk.fusion.base import Fused, Fuser, Pool, Task
+from edge_sdk.fusion.shares import fresh, stacked
 
 GROUP = "edge_sdk.fusers"
 _LONG_S = 600.0
+_LEAST = 1e-12
+_MAX_CACHED = 256
 
 
 class Smoothing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,17 +87,37 @@ class Chain:
             raise ConfigError(f"Temperatures are {self._temperatures}; wanted are numbers above 0.")
         self._smoother = _Smoother(smoothing) if smoothing and (smoothing.dwell_s or smoothing.hysteresis) else None
         self._conformal = conformal
+        self._pool = self.inner if isinstance(self.inner, Pool) else None
+        self._powers: dict[tuple[str, ...], NDArray[np.float64]] = {}
 
     def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
         """Calibrate, fuse, smooth, state a coverage."""
-        if self._temperatures:
-            predictions = [self._calibrated(one) for one in predictions]
-        fused = self.inner.fuse(predictions)
+        fused = self._fused(predictions) if self._temperatures else self.inner.fuse(predictions)
         if fused is None:
             return None
         if self._smoother is not None and fused.probabilities is not None:
             fused = self._smoother.smooth(fused, max(one.end_ns for one in predictions))
         return fused if self._conformal is None else _stated(fused, self._conformal, predictions)
+
+    def _fused(self, predictions: Sequence[Prediction]) -> Fused | None:
+        """Fuse calibrated predictions: as one matrix where the fuser can take it."""
+        if self._pool is None or not any(one.probabilities is not None for one in predictions):
+            return self.inner.fuse([self._calibrated(one) for one in predictions])
+        counted = fresh(predictions, self._pool.least())
+        if not counted:
+            return None
+        names = tuple([one.model for one in counted])
+        powers = self._powers.get(names)
+        if powers is None:
+            if len(self._powers) >= _MAX_CACHED:
+                self._powers.clear()
+            given = [1.0 / self._temperatures.get(name, 1.0) for name in names]
+            powers = self._powers[names] = np.array(given)[:, None]
+        matrix = stacked(counted)
+        np.maximum(matrix, _LEAST, out=matrix)
+        np.power(matrix, powers, out=matrix)
+        matrix /= matrix.sum(axis=1, keepdims=True)
+        return self._pool.pool(names, matrix)
 
     def _calibrated(self, one: Prediction) -> Prediction:
         temperature = self._temperatures.get(one.model)
@@ -130,7 +153,7 @@ def open_fuser(method: str, options: dict[str, Any]) -> Fuser:
 
 def tempered(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Divide log-probabilities by a temperature, over the last axis."""
-    raised = np.maximum(probabilities, 1e-12) ** (1.0 / temperature)
+    raised = np.maximum(probabilities, _LEAST) ** (1.0 / temperature)
     out: NDArray[np.float64] = raised / raised.sum(axis=-1, keepdims=True)
     return out
 

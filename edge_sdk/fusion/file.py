@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from edge_sdk.base.errors import BundleFormatError
+from edge_sdk.base.errors import BundleFormatError, IntegrityError
 from edge_sdk.contract.trust import PublicKey, Signature, SigningKey, Trust, encode_signature
 from edge_sdk.fusion.base import Task
 from edge_sdk.fusion.chain import Chain, Conformal, Smoothing
@@ -107,7 +107,8 @@ def read_signed_fusion(path: Path | str, trust: Trust) -> tuple[FusionSpec, Publ
     """Like `read_fusion`, and who signed it."""
     path = Path(path)
     try:
-        signed = msgspec.json.decode(path.read_bytes(), type=_Signed)
+        raw = path.read_bytes()
+        signed = msgspec.json.decode(raw, type=_Signed)
     except OSError as error:
         raise BundleFormatError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     except msgspec.MsgspecError as error:
@@ -118,9 +119,12 @@ def read_signed_fusion(path: Path | str, trust: Trust) -> tuple[FusionSpec, Publ
         version = msgspec.json.decode(body, type=_FormatOnly).format
         if version != FORMAT:
             raise BundleFormatError(f"{path} has format {version}, this version reads {FORMAT}. Update edge-sdk.")
-        return msgspec.json.decode(body, type=FusionSpec), signer
+        spec = msgspec.json.decode(body, type=FusionSpec)
     except msgspec.MsgspecError as error:
         raise BundleFormatError(f"{path} is no fusion file: {error}. Run `edge-sdk fuse fit` again.") from error
+    if msgspec.json.encode(signed) + b"\n" != raw or (signed.signature and signed.signature.algorithm != "ed25519"):
+        raise IntegrityError(f"{path} is not in its one written form: it was changed. Get the file again.")
+    return spec, signer
 
 
 class _FormatOnly(msgspec.Struct):

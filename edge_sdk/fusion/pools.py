@@ -76,17 +76,26 @@ class LogOpinionPool:
     def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
         """Fuse the FRESH ones; None with fewer than `min_contributors`."""
         counted = fresh(predictions, self.options.min_contributors)
-        share = self._shares.of(tuple([one.model for one in counted])) if counted else None
+        if not counted:
+            return None
+        names = tuple([one.model for one in counted])
+        if counted[0].probabilities is not None:
+            return self.pool(names, stacked(counted))
+        share = self._shares.of(names)
+        return None if share is None else self._estimate(counted, share, len(counted) ** (1.0 - self.options.temper))
+
+    def least(self) -> int:
+        """Fewest contributors that give an answer."""
+        return self.options.min_contributors
+
+    def pool(self, names: tuple[str, ...], matrix: NDArray[np.float64]) -> Fused | None:
+        """Fuse FRESH opinions ``(n_models, n_classes)``; None when the contributors weigh nothing."""
+        share = self._shares.of(names)
         if share is None:
             return None
-        power = len(counted) ** (1.0 - self.options.temper)
-        if counted[0].probabilities is None:
-            return self._estimate(counted, share, power)
-        matrix = stacked(counted)
-        return Fused(
-            probabilities=log_opinion_pool(matrix, share.array * power, floor=self.options.floor),
-            weights=share.by_name,
-        )
+        power = len(names) ** (1.0 - self.options.temper)
+        pooled = log_opinion_pool(matrix, share.array * power, floor=self.options.floor)
+        return Fused(probabilities=pooled, weights=share.by_name)
 
     def _estimate(self, counted: Sequence[Prediction], share: Share, power: float) -> Fused:
         values, stds = estimates(counted)
@@ -128,15 +137,29 @@ class WeightedMean:
     def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
         """Fuse the FRESH ones; None with fewer than `min_contributors`."""
         counted = fresh(predictions, self.options.min_contributors)
-        share = self._shares.of(tuple([one.model for one in counted])) if counted else None
+        if not counted:
+            return None
+        names = tuple([one.model for one in counted])
+        if counted[0].probabilities is not None:
+            return self.pool(names, stacked(counted))
+        share = self._shares.of(names)
         if share is None:
             return None
-        if counted[0].probabilities is None:
-            values, stds = estimates(counted)
-            mean = float(share.array @ values)
-            if stds is None:
-                return Fused(value=mean, weights=share.by_name)
-            variance = float(share.array @ (stds**2 + (values - mean) ** 2))
-            return Fused(value=mean, std=math.sqrt(variance), weights=share.by_name)
-        pooled = share.array @ stacked(counted)
+        values, stds = estimates(counted)
+        mean = float(share.array @ values)
+        if stds is None:
+            return Fused(value=mean, weights=share.by_name)
+        variance = float(share.array @ (stds**2 + (values - mean) ** 2))
+        return Fused(value=mean, std=math.sqrt(variance), weights=share.by_name)
+
+    def least(self) -> int:
+        """Fewest contributors that give an answer."""
+        return self.options.min_contributors
+
+    def pool(self, names: tuple[str, ...], matrix: NDArray[np.float64]) -> Fused | None:
+        """Fuse FRESH opinions ``(n_models, n_classes)``; None when the contributors weigh nothing."""
+        share = self._shares.of(names)
+        if share is None:
+            return None
+        pooled = share.array @ matrix
         return Fused(probabilities=pooled / pooled.sum(), weights=share.by_name)

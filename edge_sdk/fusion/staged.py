@@ -66,12 +66,18 @@ class StagedPool:
     def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
         """Fuse the FRESH ones; None with fewer than `min_contributors`."""
         counted = fresh(predictions, self.options.min_contributors)
-        names = tuple([one.model for one in counted])
-        outer = self._outer.of(names) if counted else None
+        return self.pool(tuple([one.model for one in counted]), stacked(counted)) if counted else None
+
+    def least(self) -> int:
+        """Fewest contributors that give an answer."""
+        return self.options.min_contributors
+
+    def pool(self, names: tuple[str, ...], matrix: NDArray[np.float64]) -> Fused | None:
+        """Fuse FRESH opinions ``(n_models, n_classes)``; None when the contributors weigh nothing."""
+        outer = self._outer.of(names)
         if outer is None:
             return None
         inner = self._inner.of(names) or outer
-        matrix = stacked(counted)
         n, n_classes = matrix.shape
         if not len(self._members):
             self._members = np.eye(n_classes)
