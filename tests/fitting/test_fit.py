@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_sdk.base.errors import CalibrationError
+from edge_sdk.fitting import learn
+from edge_sdk.fitting.evaluate import evaluate
+from edge_sdk.fitting.fit import cross_validated, fit, fitted
+from edge_sdk.fitting.methods import classifiers, estimators, first_against_rest
+from edge_sdk.fitting.page import page
+from edge_sdk.fitting.record import Opinion, Record
+from edge_sdk.fitting.score import macro_f1, run, score, wilson
+from edge_sdk.fitting.stack import stack
+
+LABELS = ("none", "one", "two")
+
+
+def classes(n: int = 600, seed: int = 0, *, sharpen: float = 1.0) -> Record:
+    """``presence`` tells nobody from somebody; ``count`` tells one from two; ``coin`` knows nothing."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 3, n)
+    right = rng.random((n, 2)) < 0.9
+    presence, count, coin = np.empty((n, 3)), np.empty((n, 3)), rng.dirichlet([4, 4, 4], n)
+    for i, label in enumerate(truth.tolist()):
+        nobody = (label == 0) == bool(right[i, 0])
+        presence[i] = [0.86, 0.07, 0.07] if nobody else [0.06, 0.47, 0.47]
+        two = (label == 2) == bool(right[i, 1])
+        count[i] = [0.34, 0.06, 0.6] if two else [0.34, 0.6, 0.06]
+    fresh = np.ones(n, dtype=np.bool_)
+
+    def opinion(rows: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Opinion:
+        raised = rows**sharpen
+        return Opinion(fresh, probabilities=raised / raised.sum(axis=1, keepdims=True))
+
+    groups = np.array([f"day{i * 6 // n}" for i in range(n)])
+    opinions = {"presence": opinion(presence), "count": opinion(count), "coin": opinion(coin)}
+    return Record(opinions, truth, np.arange(n) * 1_000_000_000, groups, labels=LABELS)
+
+
+def estimates(n: int = 900, seed: int = 0) -> Record:
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(50, 20, n)
+    fresh = np.ones(n, dtype=np.bool_)
+    opinions = {
+        "good": Opinion(fresh, values=truth + rng.normal(0, 4, n), stds=np.full(n, 4.0)),
+        "poor": Opinion(fresh, values=truth + rng.normal(0, 8, n), stds=np.full(n, 8.0)),
+    }
+    groups = np.array([f"s{i * 3 // n}" for i in range(n)])
+    return Record(opinions, truth, np.arange(n) * 1_000_000_000, groups, unit="m")
+
+
+def test_skills_tell_who_is_good_at_which_question() -> None:
+    outer, inner = learn.skills(classes(), first_against_rest(3))
+    assert max(outer, key=outer.__getitem__) == "presence"
+    assert max(inner, key=inner.__getitem__) == "count"
+    assert outer["coin"] < 0.2
+
+
+def test_a_temperature_undoes_overconfidence_and_never_sharpens() -> None:
+    assert learn.temperature(classes(sharpen=4.0), "presence") > 1.5
+    assert learn.temperature(classes(sharpen=0.3), "presence") == pytest.approx(1.0, abs=0.05)
+
+
+def test_confusion_matrices_are_matrices_of_probabilities() -> None:
+    matrix = learn.confusion(classes(), "presence", 1.0)
+    assert matrix.sum(axis=1) == pytest.approx([1, 1, 1])
+    assert matrix[0, 0] > 0.7
+    assert matrix[1, 1] == pytest.approx(matrix[1, 2], abs=0.05)
+
+
+def test_the_staged_pool_is_found_where_contributors_answer_different_questions() -> None:
+    found = fit(classes(360), method="auto")
+    by_title = {row.title: row.score for row in found.table}
+    assert found.table[0].title == found.chosen
+    best_alone = max(by_title[f"{name} alone"].accuracy or 0 for name in ("presence", "count", "coin"))
+    assert (by_title[found.chosen].accuracy or 0) > best_alone + 0.1
+    assert found.spec.contributors == {"presence": "", "count": "", "coin": ""}
+    assert found.spec.provenance["method"] == found.chosen
+
+
+@pytest.mark.parametrize("method", classifiers(first_against_rest(3)), ids=lambda method: method.title)
+def test_every_method_fits_and_states_its_coverage(method: object) -> None:
+    answers, tested = cross_validated(method, classes(), coverage=0.9)  # type: ignore[arg-type]
+    given = score(answers, tested)
+    assert given.answered == 1.0
+    assert given.coverage is not None
+    assert given.coverage > 0.85
+
+
+@pytest.mark.parametrize("method", estimators(), ids=lambda method: method.title)
+def test_every_estimator_fits_and_its_intervals_cover(method: object) -> None:
+    answers, tested = cross_validated(method, estimates(), coverage=0.9)  # type: ignore[arg-type]
+    given = score(answers, tested)
+    assert given.coverage == pytest.approx(0.9, abs=0.04)
+    assert given.mae is not None
+    assert given.mae < 6.5
+
+
+def test_precision_weighting_beats_the_better_contributor() -> None:
+    found = fit(estimates())
+    by_title = {row.title: row.score.mae or 9.9 for row in found.table}
+    assert by_title["inverse variance"] < by_title["good alone"] < by_title["poor alone"]
+
+
+def test_a_stack_works_with_either_contributor_missing() -> None:
+    record = estimates(1800)
+    spec = fitted(stack((8,), epochs=60), record)
+    whole = score(run(spec.open(), record), record)
+    without = score(run(spec.open(), record.without(["good"])), record)
+    assert whole.mae is not None
+    assert without.mae is not None
+    assert whole.mae < 4.0
+    assert without.mae < 7.5
+    assert without.coverage == pytest.approx(0.9, abs=0.03)
+
+
+def test_one_group_alone_cannot_be_split() -> None:
+    with pytest.raises(CalibrationError, match="at least two"):
+        fit(classes(60).take(np.arange(60) < 10))
+
+
+def test_an_unknown_method_is_refused_with_what_there_is() -> None:
+    with pytest.raises(CalibrationError, match="Did you mean 'vote'"):
+        fit(classes(60), method="votes")
+
+
+def test_evaluation_tells_of_absence_and_each_one_alone() -> None:
+    record = classes()
+    spec = fit(record, method="staged_pool").spec
+    lines = evaluate(spec, record)
+    assert [line.method for line in lines[:3]] == ["presence alone", "count alone", "coin alone"]
+    assert {line.names for line in lines if line.trouble == "absent"} == {
+        ("presence",),
+        ("count",),
+        ("coin",),
+        ("presence", "count"),
+        ("presence", "coin"),
+        ("count", "coin"),
+    }
+    text = page("room.fusion", spec, record, lines)
+    assert text.count("<svg") == 3
+    assert "nan" not in text
+
+
+def test_macro_f1_is_that_of_the_textbook() -> None:
+    truth, said = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, -1])
+    assert macro_f1(truth, said) == pytest.approx((2 / 3 + 4 / 5 + 0) / 3)
+
+
+def test_wilsons_interval_is_wilsons() -> None:
+    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-3)
