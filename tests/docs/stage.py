@@ -305,4 +305,4 @@ def _stop(process: subprocess.Popen[bytes], log: Any, place: str) -> None:
     log.seek(0)
     said = log.read()
     log.close()
-    assert process.returncode == 0, f"{place}\nexit {process.returncode}\n{said}"
+    assert process.returncode in {0, -signal.SIGTERM}, f"{place}\nexit {process.returncode}\n{said}"

@@ -51,29 +51,37 @@ _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\((?P<target>[^)\s]+)\)|!\[[^\]]*\]\((?P<p
 @pytest.fixture(scope="session")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Plays a page once, and gives the directory that it leaves."""
-    done: dict[str, Path] = {}
+    done: dict[str, Path | BaseException] = {}
 
     def play(page: str) -> Path:
-        if page in done:
-            return done[page]
-        directory = tmp_path_factory.mktemp("page") / "work"
-        text = (ROOT / page).read_text(encoding="utf-8")
-        if before := _BEGINS_IN.search(text):
-            shutil.copytree(play(before[1]), directory, ignore=shutil.ignore_patterns(".broker", "state", "*.db*"))
-        directory.mkdir(exist_ok=True)
-        todo = [block for block in blocks(page) if "not run" not in block.marks]
-        with stage(directory) as ours:
-            if _TALKS.search(text):
-                ours.start_station()
-            elif any("127.0.0.1:1883" in block.text for block in todo):
-                ours.start_broker()
-            for block in todo:
-                _check_data(block)
-                ours.play(block)
-        done[page] = directory
-        return directory
+        if page not in done:
+            try:
+                done[page] = _play(page, tmp_path_factory.mktemp("page") / "work", play)
+            except Exception as error:  # noqa: BLE001 (raised again for each page that begins in this one)
+                done[page] = error
+        left = done[page]
+        if isinstance(left, BaseException):
+            raise left
+        return left
 
     return play
+
+
+def _play(page: str, directory: Path, play: Callable[[str], Path]) -> Path:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if before := _BEGINS_IN.search(text):
+        shutil.copytree(play(before[1]), directory, ignore=shutil.ignore_patterns(".broker", "state", "*.db*"))
+    directory.mkdir(exist_ok=True)
+    todo = [block for block in blocks(page) if "not run" not in block.marks]
+    with stage(directory) as ours:
+        if _TALKS.search(text):
+            ours.start_station()
+        elif any("127.0.0.1:1883" in block.text for block in todo):
+            ours.start_broker()
+        for block in todo:
+            _check_data(block)
+            ours.play(block)
+    return directory
 
 
 @pytest.mark.parametrize("page", pages())
