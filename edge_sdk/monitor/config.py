@@ -9,6 +9,7 @@ import msgspec
 
 from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.monitor.alerts.rules import Rule
+from edge_sdk.monitor.store.base import Limits
 
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +115,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ingest: How they are taken in.
         web: The web page.
         alerts: What is worth telling somebody, and whom.
+        retention: How long things are kept.
     """
 
     store: Path = Path("monitor.db")
@@ -121,6 +123,7 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ingest: IngestConfig = IngestConfig()
     web: WebConfig = WebConfig()
     alerts: AlertsConfig = AlertsConfig()
+    retention: Limits = Limits()
 
 
 def accounts_path(config: MonitorConfig) -> Path:

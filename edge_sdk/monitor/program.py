@@ -22,6 +22,7 @@ from edge_sdk.monitor.alerts.sinks import Sink, open_sink
 from edge_sdk.monitor.alerts.watch import AlertWatch
 from edge_sdk.monitor.config import BrokerConfig, MonitorConfig, accounts_path, parse_listen
 from edge_sdk.monitor.ingest import Ingest
+from edge_sdk.monitor.retention import Retention
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.sqlite import SqliteStore
 from edge_sdk.mqtt.transport import BrokerAddress, Tls, Transport
@@ -114,6 +115,7 @@ async def _run(
     config: MonitorConfig, ingest: Ingest, watch: AlertWatch, server: WebServer | None, ready_file: Path | None
 ) -> None:
     url = server.url if server else None
+    retention = Retention(ingest.store, config.retention, ingest.clock)
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with anyio.create_task_group() as group:
             done = anyio.Event()
@@ -128,6 +130,7 @@ async def _run(
 
             group.start_soon(owned, ingest.run, name=ingest.name)
             group.start_soon(watch.run, name=watch.name)
+            group.start_soon(retention.run, name=retention.name)
             if server:
                 group.start_soon(owned, server.run, name=server.name)
             if ready_file is not None:

@@ -17,7 +17,7 @@ from edge_sdk.base.errors import StoreError
 from edge_sdk.contract.receipt import Receipt, decode_receipt
 from edge_sdk.contract.topics import Kind
 from edge_sdk.monitor.ingest import Ingest
-from edge_sdk.monitor.store.base import Batch, Committed
+from edge_sdk.monitor.store.base import Batch, Committed, Limits
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.sqlite import SqliteStore
 from edge_sdk.mqtt.memory import MemoryBroker
@@ -231,6 +231,9 @@ class FullDisk:
             self.refusals -= 1
             raise StoreError("The disk is full.")
         return self.store.commit(batch, now_ns=now_ns)
+
+    def prune(self, limits: Limits, *, now_ns: int) -> int:
+        return self.store.prune(limits, now_ns=now_ns)
 
     def close(self) -> None:
         self.store.close()

@@ -130,10 +130,26 @@ class Committed:
     current: dict[Source, bool] = field(default_factory=dict)
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long things are kept; None = for ever.
+
+    Attributes:
+        results_days: Raw results, after they were stored; then they become minutes.
+        minutes_days: Minutes, after their time; then they become hours.
+        health_days: Health messages.
+        events_days: Events.
+    """
+
+    results_days: float | None = None
+    minutes_days: float | None = 90.0
+    health_days: float | None = 30.0
+    events_days: float | None = 365.0
+
+
 class Store(Protocol):
     """Every result exactly once, under the key (site, station, epoch, seq); one writer at a time.
 
-    Blocking; the caller brings a thread. One thread at a time calls it.
+    Blocking; the caller brings a thread. Safe to call from several threads.
     """
 
     def commit(self, batch: Batch, *, now_ns: int) -> Committed:
@@ -148,6 +164,16 @@ class Store(Protocol):
 
         Raises:
             StoreError: Nothing of the batch was stored.
+        """
+
+    def prune(self, limits: Limits, *, now_ns: int) -> int:
+        """Delete a bounded number of old rows; returns how many: call again until that is 0.
+
+        Raw results become minutes and minutes become hours, which charts still show. Receipts and counters stay as
+        they are, and a resend of what was deleted is refused still.
+
+        Raises:
+            StoreError: Nothing was deleted.
         """
 
     def close(self) -> None:

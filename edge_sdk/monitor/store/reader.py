@@ -41,6 +41,20 @@ _RESULT = (
     "SELECT stations.site, stations.station, sources.epoch, seq, t_ns, observed_ns, stored_ns, results.backlog, body"
     " FROM results JOIN sources ON sources.id = results.source JOIN stations ON stations.id = sources.station"
 )
+# Raw results, and what retention made of older ones: an old result is in exactly one of the three.
+_BUCKET = " UNION ALL ".join(
+    [
+        "SELECT label, count(*) AS n, avg(confidence), avg(value), min(value), max(value)"
+        " FROM results INDEXED BY results_in_time"
+        " WHERE source = ?1 AND stream = ?2 AND t_ns >= ?3 AND t_ns < ?4 GROUP BY label",
+        *(
+            "SELECT nullif(label, ''), sum(count), sum(confidence * count) / sum(count),"  # noqa: S608
+            f" sum(value * count) / sum(count), min(low), max(high) FROM {table}"
+            " WHERE source = ?1 AND stream = ?2 AND t_ns >= ?3 AND t_ns < ?4 GROUP BY label"
+            for table in ("minutes", "hours")
+        ),
+    ]
+)
 
 
 class StoreReader:
@@ -192,14 +206,7 @@ class StoreReader:
         buckets = []
         for low in range(start_ns, end_ns, width):  # one look per bucket: a single GROUP BY would sort every row
             rows = [
-                row
-                for source in sources
-                for row in self._all(
-                    "SELECT label, count(*), avg(confidence), avg(value), min(value), max(value)"
-                    " FROM results INDEXED BY results_in_time"
-                    " WHERE source = ? AND stream = ? AND t_ns >= ? AND t_ns < ? GROUP BY label",
-                    (source, stream, low, min(low + width, end_ns)),
-                )
+                row for source in sources for row in self._all(_BUCKET, (source, stream, low, min(low + width, end_ns)))
             ]
             if rows:
                 buckets.append(_bucket(low, rows))

@@ -109,4 +109,33 @@ STEPS: tuple[str, ...] = (
 
     CREATE TABLE counters (name TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
+    """
+    -- What retention leaves of raw results: an old result is in exactly one of results, minutes, hours.
+    CREATE TABLE minutes (
+        source     INTEGER NOT NULL REFERENCES sources (id),
+        stream     TEXT NOT NULL,
+        t_ns       INTEGER NOT NULL,
+        label      TEXT NOT NULL,                   -- '' = none
+        count      INTEGER NOT NULL,
+        confidence REAL,
+        value      REAL,
+        low        REAL,
+        high       REAL,
+        PRIMARY KEY (source, stream, t_ns, label)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE hours (
+        source     INTEGER NOT NULL REFERENCES sources (id),
+        stream     TEXT NOT NULL,
+        t_ns       INTEGER NOT NULL,
+        label      TEXT NOT NULL,
+        count      INTEGER NOT NULL,
+        confidence REAL,
+        value      REAL,
+        low        REAL,
+        high       REAL,
+        PRIMARY KEY (source, stream, t_ns, label)
+    ) STRICT, WITHOUT ROWID;
+    -- Numbers up to here were deleted by retention: a resend of one is a duplicate still.
+    ALTER TABLE sources ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+    """,
 )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import astuple
@@ -13,7 +16,8 @@ from msgspec.structs import astuple
 from edge_sdk.base.errors import StoreError
 from edge_sdk.contract.envelope import VERSION
 from edge_sdk.contract.receipt import Ranges, Receipt
-from edge_sdk.monitor.store.base import Arrival, Batch, Committed, Refusal, Source
+from edge_sdk.monitor.store.base import Arrival, Batch, Committed, Limits, Refusal, Source
+from edge_sdk.monitor.store.pruning import SLICE, prune_minutes, prune_results
 from edge_sdk.monitor.store.sqlite_file import SqliteFile
 from edge_sdk.monitor.store.words import Words
 
@@ -21,6 +25,8 @@ QUARANTINE_ROWS = 1000
 RECEIPT_RANGES = 1000
 """A receipt names the lowest ranges; what is above waits until the gaps below have closed."""
 
+_DAY_NS = 86_400 * 10**9
+_T = TypeVar("_T")
 # In the order of the fields of `Arrival`.
 _INSERT = (
     "INSERT INTO results (source, stored_ns, seq, stream, t_ns, observed_ns, label, confidence, value, unit, degraded,"
@@ -55,29 +61,66 @@ class SqliteStore:
         self._db = self._file.connection
         self._words = Words(self._db)
         self._sources: dict[Source, _Known] = {}
+        self._lock = threading.Lock()
         self._ranges_decoder = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 
     def commit(self, batch: Batch, *, now_ns: int) -> Committed:
         """Store the batch in one transaction; see `Store.commit`."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            committed = self._write(batch, now_ns)
-            self._db.execute("COMMIT")
-        except BaseException as error:
-            self._sources.clear()
-            self._words.forget()
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise StoreError(
-                    f"Store {self._file.path} refuses to write: {error}. Is the disk full or failing?"
-                ) from error
-            raise
-        return committed
+        return self._in_transaction(lambda: self._write(batch, now_ns))
+
+    def prune(self, limits: Limits, *, now_ns: int) -> int:
+        """Delete a slice of what is old; see `Store.prune`."""
+        return self._in_transaction(lambda: self._prune(limits, now_ns))
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with self._lock:
+            self._file.close()
+
+    def _in_transaction(self, work: Callable[[], _T]) -> _T:
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                done = work()
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                self._sources.clear()
+                self._words.forget()
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise StoreError(
+                        f"Store {self._file.path} refuses to write: {error}. Is the disk full or failing?"
+                    ) from error
+                raise
+            return done
+
+    def _prune(self, limits: Limits, now_ns: int) -> int:
+        def before(days: float | None) -> int:
+            return -1 if days is None else now_ns - round(days * _DAY_NS)
+
+        pruned = prune_results(self._db, before(limits.results_days))
+        if pruned:
+            self._count({"results.rolled_up": pruned})
+            return pruned
+        minutes_ns = before(limits.minutes_days)
+        for (source,) in self._db.execute("SELECT DISTINCT source FROM minutes").fetchall():
+            pruned += prune_minutes(self._db, source, minutes_ns)
+            if pruned > SLICE:
+                return pruned
+        for (station,) in self._db.execute("SELECT id FROM stations").fetchall():
+            pruned += self._db.execute(
+                "DELETE FROM health WHERE station = ? AND t_ns < ?", (station, before(limits.health_days))
+            ).rowcount
+            if pruned > SLICE:
+                return pruned
+        return (
+            pruned
+            + self._db.execute(
+                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE stored_ns < ? LIMIT ?)",
+                (before(limits.events_days), SLICE),
+            ).rowcount
+        )
 
     def _write(self, batch: Batch, now_ns: int) -> Committed:
         done = Committed()
@@ -149,7 +192,9 @@ class SqliteStore:
             there = self._db.execute(
                 "SELECT body FROM results WHERE source = ? AND seq = ?", (known.id, one.seq)
             ).fetchone()
-            if there is None:  # given up by the station, and here it is after all
+            if there is None and self._was_pruned(known.id, one.seq):
+                done.duplicates += 1
+            elif there is None:  # given up by the station, and here it is after all
                 self._db.execute(_INSERT, (known.id, now_ns, *astuple(one)))
                 known.stored += 1
                 done.new.setdefault(source, []).append(one)
@@ -167,6 +212,10 @@ class SqliteStore:
                         "Was an old outbox file put back?",
                     )
                 )
+
+    def _was_pruned(self, source_id: int, seq: int) -> bool:
+        [pruned] = self._db.execute("SELECT pruned FROM sources WHERE id = ?", (source_id,)).fetchone()
+        return seq <= int(pruned)
 
     def _known(self, source: Source) -> _Known:
         known = self._sources.get(source)

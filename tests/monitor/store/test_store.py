@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from edge_sdk.contract.events import StationState
 from edge_sdk.contract.receipt import Receipt
-from edge_sdk.monitor.store.base import Batch, Committed, Source
+from edge_sdk.monitor.store.base import Batch, Committed, Limits, Source
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.sqlite import SqliteStore
 from edge_sdk.monitor.verify import verify_all
@@ -309,3 +309,74 @@ def test_a_failed_commit_stores_nothing_and_forgets_nothing(house: House) -> Non
     assert committed.duplicates == 0
     assert committed.receipts[SOURCE].stored == ((1, 3),)
     assert [seq for _, _, seq in house.stored()] == [1, 2, 3]
+
+
+DAY_NS = 86_400 * 10**9
+
+
+def prune(house: House, limits: Limits, *, now_ns: int) -> int:
+    pruned = 0
+    while found := house.store.prune(limits, now_ns=now_ns):
+        pruned += found
+    return pruned
+
+
+def test_old_results_become_minutes_and_then_hours_and_charts_show_them_still(house: House) -> None:
+    house.take(*(GATE.pack(range(low, low + 600)) for low in range(1, 7201, 600)))
+    start_ns = fused_ns(1)
+
+    def counted() -> tuple[int, int]:
+        with house.read() as reader:
+            chart = reader.chart(
+                "north", "gate-1", "activity", start_ns=start_ns - DAY_NS, end_ns=start_ns + DAY_NS, points=48
+            )
+            return sum(one.count for one in chart.buckets), len(chart.picks)
+
+    assert counted()[0] == 7200
+    assert prune(house, Limits(results_days=1), now_ns=NOW_NS + DAY_NS - 1) == 0
+    assert prune(house, Limits(results_days=1), now_ns=NOW_NS + DAY_NS + 1) == 7200
+    assert house.stored() == []
+    assert counted() == (7200, 0)
+    minutes = prune(house, Limits(minutes_days=1), now_ns=start_ns + 2 * DAY_NS)
+    assert 120 * 3 <= minutes <= 122 * 3
+    assert counted() == (7200, 0)
+
+
+def test_a_resend_of_what_retention_deleted_is_a_duplicate_still(house: House) -> None:
+    house.take(GATE.pack(range(1, 11)))
+    prune(house, Limits(results_days=1), now_ns=NOW_NS + 2 * DAY_NS)
+    house.restart()
+
+    committed = house.take(GATE.pack(range(5, 13)))
+
+    assert committed.duplicates == 6
+    assert [arrival.seq for arrival in committed.new[SOURCE]] == [11, 12]
+    assert committed.receipts[SOURCE].stored == ((1, 12),)
+
+
+def test_a_minute_that_was_rolled_up_takes_late_results_in(house: House) -> None:
+    house.take(GATE.pack(range(1, 5)))
+    prune(house, Limits(results_days=1), now_ns=NOW_NS + 2 * DAY_NS)
+    house.take(GATE.pack(range(5, 9)), now_ns=NOW_NS + 2 * DAY_NS)
+    prune(house, Limits(results_days=1), now_ns=NOW_NS + 4 * DAY_NS)
+
+    with house.read() as reader:
+        chart = reader.chart(
+            "north", "gate-1", "activity", start_ns=fused_ns(1) - 120 * 10**9, end_ns=fused_ns(60), points=1
+        )
+    [bucket] = chart.buckets
+    assert bucket.count == 8
+    assert bucket.share == 0.5
+    assert bucket.confidence == pytest.approx(0.91)
+
+
+def test_old_health_and_events_go_and_new_ones_stay(house: House) -> None:
+    house.take(GATE.health(0), GATE.health(60), GATE.event("sensor.lost"))
+
+    pruned = prune(house, Limits(health_days=1, events_days=9), now_ns=fused_ns(30) + DAY_NS)
+
+    with house.read() as reader:
+        points = reader.backlog("north", "gate-1", start_ns=0, end_ns=2 * NOW_NS)
+        assert len(points) == 1
+        assert len(reader.events()) == 1
+    assert pruned == 1
