@@ -36,7 +36,15 @@ def by_hand(bundles: dict[str, Bundle], given: list[tuple[str, NDArray[np.float3
         steps = {step.kind: step.options for step in bundle.manifest.preprocess}
         one, other = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
         mean, std = (np.array(steps["standardize"][key], np.float32) for key in ("mean", "std"))
-        models[name] = (interpreter, one["index"], one["quantization"], other["index"], other["quantization"], mean, std)
+        models[name] = (
+            interpreter,
+            one["index"],
+            one["quantization"],
+            other["index"],
+            other["quantization"],
+            mean,
+            std,
+        )
     clip = steps["clip"]["maximum"]
 
     def run() -> int:
@@ -64,7 +72,7 @@ def by_hand(bundles: dict[str, Bundle], given: list[tuple[str, NDArray[np.float3
                     "t": time.time(),
                     "label": labels[best],
                     "confidence": round(float(fused[best]), 4),
-                    "probabilities": dict(zip(labels, np.round(fused, 4).tolist(), strict=True)),
+                    "probabilities": {name: round(float(p), 4) for name, p in zip(labels, fused, strict=True)},
                     "each": [labels[int(p.argmax())] for p in each],
                 }
                 json.dumps(result)
