@@ -16,7 +16,7 @@ from converters.targets.seen import seen_on_xnnpack
 from edge_sdk.base import plugins
 from edge_sdk.boards.profile import read_board
 from edge_sdk.contract.bundle import Bundle
-from edge_sdk.contract.manifest import Variant
+from edge_sdk.contract.manifest import Channel, Variant
 from edge_sdk.inference.base import Backend, BackendRequest
 
 RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
@@ -185,7 +185,7 @@ def _card(bundle: Bundle) -> dict[str, str]:
     }
 
 
-def _channel(channel: Any) -> str:
+def _channel(channel: Channel) -> str:
     low, high = channel.minimum, channel.maximum
     bounds = f" {'-∞' if low is None else f'{low:g}'}…{'∞' if high is None else f'{high:g}'}"
     return channel.name + (bounds if low is not None or high is not None else "") + f" {channel.unit}".rstrip()

@@ -1,0 +1,6 @@
+"""Our int8 ad01 is no larger than the reference int8 file."""
+
+from benchmarks._mlperf import size
+
+if __name__ == "__main__":
+    size("ad01")
