@@ -85,6 +85,7 @@ class Station:
                 await group.start(self._stop_on_signal, stopped, name="signals")
                 await self.engine.run()
                 await self._drain(stopped, drain_s)
+                self.bridge.announce(self.health())  # the last word says what is left behind
                 group.cancel_scope.cancel()
         finally:
             left = self.outbox.stats().rows
