@@ -229,10 +229,11 @@ def _choose(bundle: Bundle, runtime: str | None, precision: str | None) -> tuple
 
 
 def _check_layout(input_shape: tuple[int, ...], window_shape: tuple[int, int]) -> None:
-    """A window may gain dimensions of 1 or be flattened; it is never transposed behind anybody's back."""
+    """A window may gain dimensions of 1, be flattened, or be an image of pixels in a row; it is never transposed."""
     squeezed = tuple(n for n in input_shape if n != 1)
     allowed = (tuple(n for n in window_shape if n != 1), tuple(n for n in (int(np.prod(window_shape)),) if n != 1))
-    if squeezed not in allowed:
+    is_image = len(input_shape) == 4 and (input_shape[1] * input_shape[2], input_shape[3]) == window_shape
+    if squeezed not in allowed and not is_image:
         raise TensorMismatchError(
             "window", want=f"one that fits the model's input {input_shape}", got=f"(length, channels) = {window_shape}"
         )
