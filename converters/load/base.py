@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +23,7 @@ class Loaded(Protocol):
 
     input_shape: tuple[int, ...]
     versions: dict[str, str]
-    notes: Sequence[str]
+    notes: list[str]
 
     def answer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The float model's answers to ``(n, *input_shape[1:])``, flattened: ``(n, n_answers)``."""
