@@ -86,7 +86,7 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_],
     for index in np.unique(place):
         rows = place == index
         gap += np.count_nonzero(rows) * abs(float(confidence[rows].mean()) - float(right[rows].mean()))
-    return gap / len(confidence)
+    return float(gap / len(confidence))
 
 
 def _classes(answers: Sequence[Fused | None], record: Record) -> Score:

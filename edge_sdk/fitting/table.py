@@ -133,7 +133,7 @@ def record(table: Table, models: Sequence[Model], *, target: str, group: str, sp
     truth: list[float] = []
     group_of: list[str] = []
     for moment in moments:
-        row = max(int(np.searchsorted(table.t_ns, moment.t_ns, side="right")) - 1, 0)
+        row = max(int(np.searchsorted(table.t_ns, moment.t_ns, side="left")) - 1, 0)
         text = texts[row].strip()
         if text.lower() in _MISSING:
             continue

@@ -59,7 +59,7 @@ class Room:
 
     def truth(self, t_ns: NDArray[np.int64]) -> NDArray[np.int64]:
         """How many people were there at those times: what the last row before says."""
-        return self.people[np.maximum(np.searchsorted(self.t_ns, t_ns, side="right") - 1, 0)]
+        return self.people[np.maximum(np.searchsorted(self.t_ns, t_ns, side="left") - 1, 0)]
 
 
 def day_of(t_ns: NDArray[np.int64]) -> NDArray[np.str_]:

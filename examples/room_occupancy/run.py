@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="folder with Occupancy_Estimation.csv")
     parser.add_argument("--holdout", default="", help="days to leave out in turn, YYYY-MM-DD,…; default: every day")
+    parser.add_argument("--work", type=Path, help="folder that keeps bundles between runs; default: a temporary one")
     parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
     given = parser.parse_args(arguments)
     room = load(given.data)
@@ -50,33 +51,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unknown = sorted(set(days) - set(room.days))
     if unknown:
         parser.error(f"no such day: {', '.join(unknown)}; there are {', '.join(room.days)}")
-    answer = solve(room, days)
+    if given.work is None:
+        with tempfile.TemporaryDirectory() as folder:
+            answer = solve(room, days, Path(folder))
+    else:
+        answer = solve(room, days, given.work)
     given.json.write_bytes(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
     show(answer)
 
 
-def solve(room: Room, days: Sequence[str]) -> dict[str, Any]:
+def solve(room: Room, days: Sequence[str], work: Path) -> dict[str, Any]:
     """Leave each day out in turn; the rows of ``results.json``."""
     cut = {kind: local.windows(room, kind) for kind in KINDS}
-    key = SigningKey.new()
+    if not (work / "signing.key").exists():
+        SigningKey.new().write(work / "signing.key")
+    key = SigningKey.read(work / "signing.key")
     tests: list[Record] = []
     specs: list[FusionSpec] = []
     trainings: list[Record] = []
     piped = n_piped = 0
-    with (
-        tempfile.TemporaryDirectory() as name,
-        terminal.progress("leaving days out", len(days) * (len(KINDS) + 2)) as bar,
-    ):
+    with terminal.progress("leaving days out", len(days) * (len(KINDS) + 2)) as bar:
         for day in days:
             bar.say(f"without {day}")
-            folder = Path(name) / day
-            folder.mkdir()
+            folder = work / day
+            folder.mkdir(exist_ok=True)
             for kind in KINDS:
                 windows = cut[kind]
                 rows = windows.days != day
+                bar.advance()
+                if (folder / f"{kind}.edge").exists():
+                    continue
                 training = local.Windows(windows.x[rows], windows.y[rows], windows.t_ns[rows], windows.days[rows])
                 local.bundle(local.train(training.x, training.y), kind, training, folder / f"{kind}.edge", key)
-                bar.advance()
             trainings.append(said_in_training(cut, day))
             spec = fitted(_chosen(), trainings[-1])
             write_fusion(folder / "room.fusion", spec, key=key)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import csv
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from edge_sdk.base.errors import CalibrationError, EdgeError
+from edge_sdk.contract.trust import SigningKey, Trust
+from edge_sdk.fitting.cli import fuse
+from edge_sdk.fitting.table import Table
+from edge_sdk.fusion.file import read_fusion
+from tests.models import CHANNELS, LABELS, LENGTH, expected, tiny_bundle, weights
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two real models, of which one is always right, and a day and a half of data for them."""
+    key = SigningKey.new()
+    key.write(tmp_path / "key")
+    first = tiny_bundle(tmp_path / "good.edge", name="good", seed=0, key=key)
+    tiny_bundle(tmp_path / "poor.edge", name="poor", seed=1, key=key)
+    names = [channel.name for channel in first.manifest.channels]
+    rng = np.random.default_rng(0)
+    w = weights(0)
+    begin = datetime(2026, 3, 1, tzinfo=timezone.utc)
+    with (tmp_path / "data.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time", *names, "truth", "shift"])
+        for chunk in range(120):
+            samples = rng.normal(size=(LENGTH, CHANNELS)).astype(np.float32)
+            label = LABELS[int(expected(samples, w).argmax())]
+            for row in range(LENGTH):
+                at = begin + timedelta(seconds=0.5 * (chunk * LENGTH + row))
+                writer.writerow([at.isoformat(), *map(str, samples[row]), label, f"shift{chunk // 40}"])
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(
+        fuse,
+        [
+            *arguments,
+            *("--bundles", str(folder / "good.edge"), str(folder / "poor.edge")),
+            *("--data", str(folder / "data.csv"), "--target", "truth", "--group", "shift"),
+            *("--trust", str(folder / "key.pub")),
+        ],
+    )
+
+
+def test_a_fusion_is_fitted_signed_and_evaluated(folder: Path) -> None:
+    fusion, report = folder / "room.fusion", folder / "page.html"
+    made = run(folder, "fit", "--sign", str(folder / "key"), "-o", str(fusion), "--json", str(folder / "fit.json"))
+    assert made.exit_code == 0, made.output
+    answer = json.loads((folder / "fit.json").read_text())
+    assert answer["chosen"] in {row["title"] for row in answer["rows"]}
+    spec = read_fusion(fusion, Trust.of([folder / "key.pub"]))
+    assert spec.labels == LABELS
+    assert all(digest.startswith("sha256:") for digest in spec.contributors.values())
+
+    scored = run(folder, "evaluate", str(fusion), "--json", "-", "--html", str(report))
+    assert scored.exit_code == 0, scored.output
+    rows = json.loads(scored.stdout)["rows"]
+    assert {row["trouble"] for row in rows} == {"", "absent", "noisy", "stuck"}
+    good, poor = (row["score"]["accuracy"] for row in rows[:2])
+    assert good > 0.6 > poor
+    assert "<svg" in report.read_text()
+
+
+def test_a_fusion_without_one_of_its_bundles_is_refused(folder: Path) -> None:
+    run(folder, "fit", "--sign", str(folder / "key"), "-o", str(folder / "room.fusion"), "--method", "vote")
+    result = CliRunner().invoke(
+        fuse,
+        [
+            *("evaluate", str(folder / "room.fusion"), "--bundles", str(folder / "good.edge")),
+            *("--data", str(folder / "data.csv"), "--target", "truth", "--trust", str(folder / "key.pub")),
+        ],
+    )
+    assert isinstance(result.exception, EdgeError)
+    assert "'poor'" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "no rows"),
+        ("a,b\n1,2\n", "no column of times"),
+        ("time,a\nyesterday,2\n", "row 2: 'yesterday' is no time"),
+        ("time,a\n1,2,3\n", "number of fields"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "data.csv").write_text(text)
+    with pytest.raises(CalibrationError, match=words):
+        Table.read(tmp_path / "data.csv")
+
+
+def test_a_table_names_the_column_that_is_missing_and_the_value_that_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("time,lux,day\n2026-03-01T00:00:00Z,NA,x\n2,dark,y\n")
+    table = Table.read(tmp_path / "data.csv")
+    with pytest.raises(CalibrationError, match="Did you mean 'lux'"):
+        table.column("luxx")
+    with pytest.raises(CalibrationError, match="'dark'"):
+        table.numbers(["lux"])
+    assert list(table.groups("day")) == ["y", "x"]
+    assert list(table.groups("month")) == ["1970-01", "2026-03"]
