@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 APT := apt-get -o DPkg::Lock::Timeout=300
 
-.PHONY: help setup demo test lint types floors pytest test-slow faults bench lock clean
+.PHONY: help setup demo test lint types floors pytest test-slow faults bench pictures lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | column -t -s '|'
@@ -59,6 +59,9 @@ faults: setup ## The long form of the delivery faults
 
 bench: setup ## Side-by-side benchmarks into benchmarks/results.json; ONLY=name runs one
 	$(BIN)/python -m benchmarks $(ONLY)
+
+pictures: setup ## Photograph the monitor's page for the README
+	$(BIN)/python docs/pictures/make_screenshots.py
 
 lock: ## Pin every dependency anew, versions and hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra dev --output-file requirements.lock

@@ -65,8 +65,9 @@ export function labelChart(chart, labels) {
   return box;
 }
 
-export function legend(labels) {
-  return h("ul", { class: "legend", "aria-label": "Labels" }, labels.map((label) => {
+/** The labels that are shown, each in the colour that it has among all. */
+export function legend(shown, labels) {
+  return h("ul", { class: "legend", "aria-label": "Labels" }, shown.map((label) => {
     const swatch = h("span", { class: "swatch" });
     swatch.style.background = colour(label, labels);
     return h("li", {}, swatch, label);
@@ -88,7 +89,7 @@ export function lanes(chart, labels) {
       names.forEach((name, at) => {
         const part = name === "fused" ? { ...one, state: "fresh" } : one.contributors.find((item) => item.model === name) ?? { state: "absent" };
         const fresh = part.state === "fresh";
-        svg.append(s("rect", { x: Math.max(gutter, x), width: wide, y: at * lane + 19, height: lane - 22, rx: 1, fill: fresh ? (part.label === undefined ? "var(--line)" : colour(part.label, labels)) : "var(--none)", opacity: fresh ? 0.35 + 0.65 * (part.confidence ?? 1) : 1 }));
+        svg.append(s("rect", { x: Math.max(gutter, x), width: wide, y: at * lane + 19, height: lane - 22, rx: 1, fill: fresh ? (part.label === undefined && part.value !== undefined ? "var(--line)" : colour(part.label, labels)) : "var(--none)", opacity: fresh ? 0.35 + 0.65 * (part.confidence ?? 1) : 1 }));
       });
     }
     svg.onmousemove = (event) => {

@@ -108,7 +108,7 @@ export function stationPage(page, fleet, site, station) {
     const table = h("details", {}, h("summary", {}, "The same as a table"), h("div", { class: "scroll short" }, h("table", { id: "chart-table" }, h("thead", {}, h("tr", {}, ["From", "Label or value", "Confidence", "Results"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, found.buckets.map((one) => h("tr", {}, h("td", {}, time(one.t_ns)), h("td", {}, one.label ?? one.value?.toFixed(3) ?? "no answer"), h("td", { class: "number" }, percent(one.confidence)), h("td", { class: "number" }, count(one.count))))))));
     table.open = chart.querySelector("details")?.open ?? false;
-    if (found.buckets.length) chart.replaceChildren(labelChart(found, order), legend(known), h("h3", {}, "What each model said"), lanes(found, order), table);
+    if (found.buckets.length) chart.replaceChildren(labelChart(found, order), legend(known, order), h("h3", {}, "What each model said"), lanes(found, order), table);
     else chart.replaceChildren(h("p", { class: "empty" }, "No results in this range."));
     contributors(found.picks.at(-1)?.body);
     backlog.replaceChildren(waiting.length ? backlogChart(waiting, start_ns, end_ns) : h("p", { class: "empty" }, "No health message in this range."));
