@@ -167,7 +167,7 @@ class PahoTransport:
 
     def _open(self) -> paho.Client:
         address = self.address
-        client = paho.Client(
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             protocol=paho.MQTTv5,
@@ -349,6 +349,21 @@ class PahoTransport:
 
     def _failure(self, stage: str, why: str) -> TransportError:
         return TransportError(f"Broker {self.address.host}:{self.address.port}, {stage}: {why}")
+
+
+class _Client(paho.Client):
+    """paho's client, which forgets to close a socket whose TLS handshake fails: a station that retries would leak."""
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        assert self._ssl_context is not None
+        wrapped = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
+        try:
+            wrapped.settimeout(self.connect_timeout)
+            wrapped.do_handshake()
+        except BaseException:
+            wrapped.close()
+            raise
+        return wrapped
 
 
 class _Batch:
