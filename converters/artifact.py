@@ -10,7 +10,7 @@ from typing import Literal
 
 from edge_sdk.base.errors import ConversionError
 
-Kind = Literal["keras", "saved_model", "tflite", "onnx"]
+Kind = Literal["keras", "saved_model", "tflite", "onnx", "sklearn"]
 _ONNX_MAGIC = b"\x08"  # field 1, ir_version, of ModelProto
 
 
@@ -20,7 +20,8 @@ class Artifact:
 
     Attributes:
         path: Where it lies.
-        kind: ``keras`` (Keras 3 ``.keras``, or ``.h5``), ``saved_model``, ``tflite`` or ``onnx``.
+        kind: ``keras`` (Keras 3 ``.keras``, or ``.h5``), ``saved_model``, ``tflite``, ``onnx`` or ``sklearn``
+            (a pickled estimator: loading it runs what is in it, so load none that you did not make).
         digest: ``sha256:…`` of the file, or of every file of the folder in order of their names.
     """
 
@@ -53,7 +54,10 @@ class Artifact:
         return stem[:64] or "model"
 
 
-_WANTED = "Wanted is a Keras file (.keras, .h5), a SavedModel folder, a float .tflite or an ONNX file."
+_WANTED = (
+    "Wanted is a Keras file (.keras, .h5), a SavedModel folder, a float .tflite, an ONNX file, "
+    "or a scikit-learn .joblib."
+)
 
 
 def _kind(path: Path, content: bytes) -> Kind:
@@ -68,6 +72,8 @@ def _kind(path: Path, content: bytes) -> Kind:
         raise ConversionError(f"{path} is a zip file, and no Keras model: it has no config.json. {_WANTED}")
     if content.startswith(_ONNX_MAGIC) and path.suffix == ".onnx":
         return "onnx"
+    if path.suffix in {".joblib", ".pkl", ".pickle"}:
+        return "sklearn"
     raise ConversionError(f"{path} ({len(content)} bytes) is no model that is known here. {_WANTED}")
 
 

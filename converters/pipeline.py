@@ -63,7 +63,7 @@ def convert(
     """Convert a trained model to a bundle that is proved on the runtimes that will serve it.
 
     Args:
-        model: ``.keras``, ``.h5``, a SavedModel folder, a float ``.tflite`` or ``.onnx``.
+        model: ``.keras``, ``.h5``, a SavedModel folder, a float ``.tflite``, ``.onnx``, or scikit-learn ``.joblib``.
         recipe: What the model file cannot know, or a path to ``recipe.yaml``; None = everything by default.
         out: Where the bundle goes; replaced in whole, or left as it was.
         calibration: Windows ``(n, …)`` in physical units, before preprocessing: a ``.npz`` path with ``x``, or arrays.
@@ -179,7 +179,7 @@ def _forge(job: ForgeJob, folder: Path, say: Callable[[str], None]) -> Forged:
 
 
 def _formats(artifact: Artifact, board: Board | None) -> tuple[str, ...]:
-    able = ("onnx",) if artifact.kind == "onnx" else ("tflite", "onnx")
+    able = ("onnx",) if artifact.kind in {"onnx", "sklearn"} else ("tflite", "onnx")
     if board is None:
         return able
     if not (both := tuple(name for name in board.formats if name in able)):
