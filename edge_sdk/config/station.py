@@ -67,6 +67,9 @@ class FusionConfig(_Strict, frozen=True, kw_only=True):
 
     method: Annotated[str, Meta(description="A plug-in of edge_sdk.fusers.")] = "log_opinion_pool"
     options: Annotated[dict[str, Any], Meta(description="What that plug-in takes: weights, floor …")] = {}
+    file: Annotated[
+        Path | None, Meta(description="A .fusion file of `edge-sdk fuse fit`, in place of method and options.")
+    ] = None
 
 
 class StreamConfig(_Strict, frozen=True, kw_only=True):

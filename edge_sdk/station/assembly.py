@@ -15,6 +15,7 @@ from edge_sdk.config.station import BrokerConfig, FusionConfig, ModelConfig, Sta
 from edge_sdk.contract.events import Birth
 from edge_sdk.contract.trust import Trust
 from edge_sdk.fusion.base import Fuser
+from edge_sdk.fusion.file import read_fusion
 from edge_sdk.inference.model import Model
 from edge_sdk.mqtt.transport import BrokerAddress, Tls
 from edge_sdk.outbox.sqlite import SqliteOutbox
@@ -55,7 +56,9 @@ class Assembly:
         )
 
     def fuser(self, stream: str, settings: FusionConfig) -> Fuser:
-        """Build one fuser. Raises ConfigError for wrong options, PluginError for an unknown name."""
+        """Build one fuser. Raises ConfigError for wrong options, PluginError for an unknown name, BundleError."""
+        if settings.file is not None:
+            return read_fusion(settings.file, self.trust()).open()
         fuser: Fuser = self._plugin(FUSERS, settings.method, settings.options, f"streams.{stream}.fusion.options")
         return fuser
 
@@ -72,6 +75,7 @@ class Assembly:
                     f"{self.path}: streams.{stream}: model {name!r} reads sensor {sensor!r}, and there is none of that "
                     f"name. Sensors are {', '.join(self.config.sensors)}; write `sensor: NAME` beside its bundle."
                 )
+        self._check_fitted(stream, settings, models)
         return Pipeline(
             models,
             self.fuser(stream, settings.fusion),
@@ -124,6 +128,23 @@ class Assembly:
             models=tuple(model.in_use() for pipeline in pipelines for model in pipeline.models),
             started=to_datetime(started_ns),
         )
+
+    def _check_fitted(self, stream: str, settings: StreamConfig, models: Sequence[Model]) -> None:
+        """A fusion file is for the models that it was fitted with. Raises ConfigError."""
+        if settings.fusion.file is None:
+            return
+        wanted = read_fusion(settings.fusion.file, self.trust()).contributors
+        given = {model.name: model.bundle.digest for model in models}
+        wrong = {
+            name
+            for name in wanted.keys() | given.keys()
+            if name not in given or wanted.get(name, "another") not in {"", given[name]}
+        }
+        if wrong:
+            raise ConfigError(
+                f"{self.path}: streams.{stream}: {settings.fusion.file.name} was fitted with other bundles of "
+                f"{', '.join(sorted(wrong))}. Name those, or fit again with `edge-sdk fuse fit`."
+            )
 
     def _plugin(self, group: str, name: str, options: dict[str, Any], where: str, *args: Any, **more: Any) -> Any:
         kind = plugins.load(group, name)
