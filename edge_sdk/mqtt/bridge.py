@@ -21,6 +21,7 @@ from edge_sdk.contract.envelope import OutboxRow, encode_pack, encode_result
 from edge_sdk.contract.events import Birth, Health, StationEvent, StationState, Status, encode_event
 from edge_sdk.contract.receipt import decode_receipt
 from edge_sdk.contract.topics import Kind, Topics
+from edge_sdk.mqtt import homeassistant
 from edge_sdk.mqtt.pace import Pace
 from edge_sdk.mqtt.relay import Ask, Relay, runs
 from edge_sdk.mqtt.transport import Message, Transport
@@ -75,6 +76,7 @@ class Bridge:
         pack_results: Results in a pack at most.
         pack_bytes: Bytes of a pack at most; less where the broker says so, or the link is slow.
         resend_after_s: How long to wait for a receipt before a result is sent again.
+        home_assistant: Introduce the station to Home Assistant, and again whenever that starts.
     """
 
     name = "bridge"
@@ -93,6 +95,7 @@ class Bridge:
         pack_results: int = 1000,
         pack_bytes: int = 256 * 1024,
         resend_after_s: float = 5.0,
+        home_assistant: bool = False,
     ) -> None:
         self.state = LinkState.CLOSED
         self.counters: Counter[str] = Counter()
@@ -104,6 +107,7 @@ class Bridge:
         self._delivery = delivery
         self._backoff = backoff or Backoff()
         self._seconds_per_result = 0.0 if math.isinf(backlog_results_per_s) else 1.0 / backlog_results_per_s
+        self._home_assistant = home_assistant
         self._pace = Pace(pack_bytes)
         if backlog_results_per_s * _LONGEST_PACK_S < pack_results:
             pack_results = max(1, round(backlog_results_per_s * _LONGEST_PACK_S))
@@ -187,9 +191,15 @@ class Bridge:
         self._receipt_came = anyio.Event()
         self._live_under_way = self._packs_under_way = 0
         self._pace.connected()
-        await transport.subscribe(self._topics.of(Kind.RECEIPT))
-        birth = Message(self._topics.of(Kind.BIRTH), encode_event(self._birth()), retain=True)
-        await transport.publish([birth, self._status(StationState.ONLINE)])
+        filters = [self._topics.of(Kind.RECEIPT)]
+        if self._home_assistant:
+            filters.append(homeassistant.STATUS_TOPIC)
+        await transport.subscribe(*filters)
+        birth = self._birth()
+        introduction = [Message(self._topics.of(Kind.BIRTH), encode_event(birth), retain=True)]
+        if self._home_assistant:
+            introduction.append(homeassistant.discovery(birth))
+        await transport.publish([*introduction, self._status(StationState.ONLINE)])
         stats = self._outbox.stats()
         self._relay.connected(oldest=stats.oldest, newest=stats.newest)
         self.state = LinkState.CONNECTED
@@ -236,6 +246,12 @@ class Bridge:
         while True:
             messages = await transport.receive()
             for message in messages:
+                if message.topic == homeassistant.STATUS_TOPIC:
+                    if message.payload == b"online" and not message.retain:
+                        await transport.publish(
+                            [homeassistant.discovery(self._birth()), self._status(StationState.ONLINE)]
+                        )
+                    continue
                 try:
                     receipt = decode_receipt(message.payload)
                 except PayloadError as error:

@@ -40,7 +40,12 @@ class World:
         self.packs = 0
 
     def bridge(
-        self, *, delivery: Delivery = "monitor", resend_after_s: float = 30.0, pack_results: int = 200
+        self,
+        *,
+        delivery: Delivery = "monitor",
+        resend_after_s: float = 30.0,
+        pack_results: int = 200,
+        home_assistant: bool = False,
     ) -> Bridge:
         return Bridge(
             connect=self._connect,
@@ -53,6 +58,7 @@ class World:
             backlog_results_per_s=float("inf"),
             resend_after_s=resend_after_s,
             pack_results=pack_results,
+            home_assistant=home_assistant,
         )
 
     def _connect(self, will: Message) -> Transport:
