@@ -35,7 +35,7 @@ def main() -> int:
             _take(page, HERE / "fleet.png")
             page.locator("#fleet-table tr[data-station='person-8'] a").click()
             page.wait_for_timeout(3000)
-            page.set_viewport_size({"width": 1180, "height": 900})
+            page.set_viewport_size({"width": 1180, "height": 1240})
             _take(page, HERE / "station.png")
             browser.close()
         for _ in demo.stderr:

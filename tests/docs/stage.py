@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -76,6 +76,10 @@ class Stage:
                 _check_unit(text, block)
             case "text" if "output" in block.marks:
                 _compare(text.splitlines(), self._last, block)
+            case "text":
+                for line in text.replace("\\\n", " ").splitlines():
+                    if line.startswith("edge-sdk "):
+                        _check_command(shlex.split(line), block)
 
     def start_broker(self) -> None:
         """The broker that pages call mqtt://127.0.0.1:1883."""
@@ -270,15 +274,19 @@ def _check_unit(text: str, block: Block) -> None:
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read_string(text)
     service = unit["Service"]
-    program, *words = shlex.split(service["ExecStart"])
-    assert Path(program).name == "edge-sdk", block.place
-    named = [word for word in words if not word.startswith(("-", "/"))]
+    _check_command(shlex.split(service["ExecStart"]), block)
+
+
+def _check_command(words: Sequence[str], block: Block) -> None:
+    """A command that is shown and not run here: the sub-command exists, and has these options."""
+    assert Path(words[0]).name == "edge-sdk", block.place
+    named = list(takewhile(re.compile("[a-z]+").fullmatch, words[1:]))
     done = subprocess.run(
         [sys.executable, "-m", "edge_sdk.cli", *named, "--help"], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, f"{block.place}: {done.stderr}"
     for option in (word for word in words if word.startswith("--")):
-        assert option.partition("=")[0] in done.stdout, f"{block.place}: {named} has no {option}"
+        assert re.search(rf"{option.partition('=')[0]}\b", done.stdout), f"{block.place}: {named} has no {option}"
 
 
 @contextmanager
