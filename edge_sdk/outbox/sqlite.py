@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from edge_sdk.base.clock import Clock
+from edge_sdk.base.clock import Clock, ClockState, boot_id
 from edge_sdk.base.errors import ConfigError, OutboxError, OutboxFullError
 from edge_sdk.contract.envelope import OutboxRow, encode_body
 from edge_sdk.contract.receipt import Ranges, Receipt
@@ -19,6 +19,7 @@ from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.ballast import Ballast
 from edge_sdk.outbox.base import OutboxStats
 from edge_sdk.outbox.identity import RESERVE, Identity, write_identity
+from edge_sdk.outbox.retime import Moment, retimed
 from edge_sdk.outbox.salvage import is_sound
 from edge_sdk.outbox.sqlite_file import INSERT, PAGE_BYTES, SET, Synchronous, connect, lock, parameters, prepare
 
@@ -31,7 +32,9 @@ _SPARE_PAGES = 8  # for the tree above the rows
 _FORGET_AT_ONCE = 10_000
 _RELAX_AFTER_S = 60.0
 
-_READ = "SELECT seq, stream, body, accepted_ns, crc FROM results WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
+_READ = (
+    "SELECT seq, stream, body, accepted_ns, crc, unsynced FROM results WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
+)
 _FORGET = "DELETE FROM results WHERE seq BETWEEN ? AND ?"
 _OLDEST = "SELECT seq, length(body) + length(stream) FROM results ORDER BY seq LIMIT ?"
 _ENDS = "SELECT (SELECT min(seq) FROM results), (SELECT max(seq) FROM results)"
@@ -59,6 +62,7 @@ class SqliteOutbox:
         quota_bytes: int,
         on_full: OnFull,
         synchronous: Synchronous,
+        boot: str,
     ) -> None:
         self.path = path
         self.quota_bytes = quota_bytes
@@ -70,6 +74,7 @@ class SqliteOutbox:
         self._knowing = threading.Lock()  # guards the ranges and numbers below; never held during I/O
         self._held = Ranges()
         self._forgotten = Ranges()  # acknowledged, and still in the file
+        self._boot = boot
         self._newest = 0
         self._ballast = Ballast(path)
         self._squeezed_ns: int | None = None
@@ -98,6 +103,7 @@ class SqliteOutbox:
         quota_bytes: int = DEFAULT_QUOTA_BYTES,
         on_full: OnFull = "drop_oldest",
         synchronous: Synchronous = "FULL",
+        boot: str | None = None,
     ) -> SqliteOutbox:
         """Open the file, or make it with a new epoch.
 
@@ -107,6 +113,7 @@ class SqliteOutbox:
             quota_bytes: What the file may grow to; its log takes about 1 MiB more.
             on_full: Give up the oldest results, counted, or refuse new ones.
             synchronous: NORMAL saves the fsync of each group, and a power cut then loses accepted results.
+            boot: The kernel's id of this boot; None = ask it. Times are repaired only within one.
 
         Raises:
             OutboxError: It cannot be opened, or another process has it open.
@@ -119,7 +126,14 @@ class SqliteOutbox:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutboxError(f"Directory {path.parent} for the outbox cannot be made: {error}.") from error
-        return cls(path, clock=clock, quota_bytes=quota_bytes, on_full=on_full, synchronous=synchronous)
+        return cls(
+            path,
+            clock=clock,
+            quota_bytes=quota_bytes,
+            on_full=on_full,
+            synchronous=synchronous,
+            boot=boot or boot_id(),
+        )
 
     def put(self, results: Sequence[FusedResult]) -> Sequence[OutboxRow]:
         """Number the results and store them in one commit; return when that is on the medium.
@@ -133,6 +147,8 @@ class SqliteOutbox:
         encoded = [(result.stream, encode_body(result)) for result in results]
         with self._writing:
             now_ns = self._clock.wall_ns()
+            mark = self._moment().mark()
+            marks = [mark if result.clock is ClockState.UNSYNCED else None for result in results]
             rows = [
                 OutboxRow(seq, stream, body, now_ns)
                 for seq, (stream, body) in enumerate(encoded, start=self._newest + 1)
@@ -140,11 +156,11 @@ class SqliteOutbox:
             self._reserve(rows[-1].seq)
             self._relax()
             try:
-                forgotten, dropped = self._write(rows)
+                forgotten, dropped = self._write(rows, marks)
             except OutboxFullError:
                 if self._on_full == "refuse" or not self._squeeze():
                     raise
-                forgotten, dropped = self._write(rows)
+                forgotten, dropped = self._write(rows, marks)
             with self._knowing:
                 self._newest = max(self._newest, rows[-1].seq)
                 for low, high in forgotten:
@@ -168,7 +184,7 @@ class SqliteOutbox:
                     found = self._reader.execute(_READ, (low, high, limit - len(rows))).fetchall()
                 except sqlite3.Error as error:
                     raise OutboxError(f"Outbox {self.path} cannot be read: {error}.") from error
-            sound = [OutboxRow(*row[:4]) for row in found if is_sound(*row)]
+            sound = [self._mended(OutboxRow(*row[:4]), row[5]) for row in found if is_sound(*row[:5])]
             rows.extend(sound)
             exhausted = len(found) < limit - len(rows) + len(sound)
             self._learn_gaps(low, high if exhausted else found[-1][0], [row.seq for row in sound], len(found))
@@ -213,18 +229,31 @@ class SqliteOutbox:
             for low, high in self._forgotten.ranges:
                 self._writer.execute(_FORGET, (low, high))
 
+    def _mended(self, row: OutboxRow, mark: str | None) -> OutboxRow:
+        """The row; with its times repaired, if it came before the clock was set and that is set now."""
+        moment = None if mark is None else Moment.of_mark(mark)
+        if moment is None or self._clock.state() is not ClockState.SYNCED:
+            return row
+        error_ns = moment.error_ns(self._moment())
+        return row if error_ns is None else retimed(row, error_ns)
+
+    def _moment(self) -> Moment:
+        return Moment(self._boot, self._clock.wall_ns(), self._clock.monotonic_ns())
+
     def _skip_to(self, seq: int) -> None:
         with self._knowing:
             self._newest = max(self._newest, seq)
 
     # ---- within a write
 
-    def _write(self, rows: Sequence[OutboxRow]) -> tuple[list[tuple[int, int]], tuple[int, int, int] | None]:
+    def _write(
+        self, rows: Sequence[OutboxRow], marks: Sequence[str | None]
+    ) -> tuple[list[tuple[int, int]], tuple[int, int, int] | None]:
         """One commit: forget what was acknowledged, make room, insert. Returns what was forgotten and dropped."""
         with self._transaction():
             forgotten = self._forget_some()
             dropped = self._make_room(rows)
-            self._writer.executemany(INSERT, parameters(rows))
+            self._writer.executemany(INSERT, parameters(rows, marks))
         return forgotten, dropped
 
     def _squeeze(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Literal
@@ -30,11 +30,12 @@ CREATE TABLE results (
     stream      TEXT NOT NULL,
     accepted_ns INTEGER NOT NULL,
     body        BLOB NOT NULL,
-    crc         INTEGER NOT NULL
+    crc         INTEGER NOT NULL,
+    unsynced    TEXT  -- boot, wall and monotonic time of acceptance, where the clock had not been set
 );
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
-INSERT = "INSERT INTO results (seq, stream, accepted_ns, body, crc) VALUES (?, ?, ?, ?, ?)"
+INSERT = "INSERT INTO results (seq, stream, accepted_ns, body, crc, unsynced) VALUES (?, ?, ?, ?, ?, ?)"
 SET = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 Synchronous = Literal["FULL", "NORMAL"]
@@ -74,11 +75,13 @@ def lock(path: Path) -> IO[bytes]:
     return guard
 
 
-def parameters(rows: Iterable[OutboxRow]) -> list[tuple[int, str, int, bytes, int]]:
-    """Rows as `INSERT` takes them."""
+def parameters(
+    rows: Sequence[OutboxRow], marks: Sequence[str | None] = ()
+) -> list[tuple[int, str, int, bytes, int, str | None]]:
+    """Rows as `INSERT` takes them, each with its mark when its clock was unsynced."""
     return [
-        (seq, stream, accepted_ns, body, checksum(seq, stream, accepted_ns, body))
-        for seq, stream, body, accepted_ns in rows
+        (seq, stream, accepted_ns, body, checksum(seq, stream, accepted_ns, body), mark)
+        for (seq, stream, body, accepted_ns), mark in zip(rows, marks or [None] * len(rows), strict=True)
     ]
 
 
@@ -114,7 +117,7 @@ def prepare(path: Path) -> tuple[Identity, Salvage | None]:
     return identity, saved
 
 
-def make(path: Path, epoch: str, *, newest: int, rows: Iterable[OutboxRow] = (), damaged: int = 0) -> None:
+def make(path: Path, epoch: str, *, newest: int, rows: Sequence[OutboxRow] = (), damaged: int = 0) -> None:
     """Make the file. Raises sqlite3.Error."""
     with closing(connect(path)) as db:
         db.execute("BEGIN IMMEDIATE")
@@ -141,7 +144,7 @@ def _epoch_of(path: Path) -> str | None:
             if path.stat().st_size <= _CHECKED_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 return None
             row = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-            db.execute("SELECT seq, stream, accepted_ns, body, crc FROM results LIMIT 1").fetchone()
+            db.execute("SELECT seq, stream, accepted_ns, body, crc, unsynced FROM results LIMIT 1").fetchone()
             return str(row[0]) if row else None
     except sqlite3.OperationalError as error:
         if any(word in str(error) for word in ("unable to open", "readonly", "locked", "full")):
