@@ -28,14 +28,14 @@ def main() -> int:
         begun = time.monotonic()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS.split())
-            page = browser.new_page(viewport={"width": 1180, "height": 640}, color_scheme="light")
+            page = browser.new_page(viewport={"width": 1280, "height": 560}, color_scheme="light")
             page.goto(url)
             page.locator("#fleet-table tr[data-station]").nth(2).wait_for(timeout=60_000)
             page.wait_for_timeout(max(0.0, 0.8 * SECONDS - (time.monotonic() - begun)) * 1000)
             _take(page, HERE / "fleet.png")
             page.locator("#fleet-table tr[data-station='person-8'] a").click()
             page.wait_for_timeout(3000)
-            page.set_viewport_size({"width": 1180, "height": 1240})
+            page.set_viewport_size({"width": 1280, "height": 1030})
             _take(page, HERE / "station.png")
             browser.close()
         for _ in demo.stderr:
