@@ -1,0 +1,82 @@
+"""A long outage, and a flood: memory stays flat, and what comes after is delivered."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from edge_sdk.base.clock import SystemClock
+from edge_sdk.mqtt.relay import Relay
+from edge_sdk.outbox.sqlite import SqliteOutbox
+from tests.mqtt.test_bridge import World, running, until
+from tests.outbox.test_outbox import result
+
+pytestmark = pytest.mark.anyio
+
+
+def rss_bytes() -> int:
+    text = Path("/proc/self/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+async def outage(directory: Path, results: int, quota_bytes: int) -> tuple[int, int, int]:
+    """Put `results` while the broker is away; memory after a tenth of it and at the end, and rows held."""
+    world = World(directory)
+    world.outbox.close()
+    world.outbox = SqliteOutbox.open(directory / "outage.db", clock=SystemClock(), quota_bytes=quota_bytes)
+    world.broker.stop()
+    bridge = world.bridge()
+    group = [result(n, padding=300) for n in range(500)]
+    early = 0
+    with closing(world.outbox):
+        async with running(bridge.run):
+            for done in range(0, results, len(group)):
+                rows = await anyio.to_thread.run_sync(world.outbox.put, group)
+                bridge.offer(rows)
+                if done <= results // 10:
+                    early = rss_bytes()
+        stats = world.outbox.stats()
+        assert stats.rows + stats.dropped == results
+        assert stats.file_bytes < quota_bytes + 6 * 1024 * 1024
+    return early, rss_bytes(), stats.rows
+
+
+async def test_memory_stays_flat_while_the_broker_is_away(tmp_path: Path) -> None:
+    early, late, held = await outage(tmp_path, 30_000, 8 * 1024 * 1024)
+
+    assert late < 1.1 * early
+    assert held > 5_000
+
+
+@pytest.mark.slow
+async def test_the_long_form_of_an_outage(tmp_path: Path) -> None:
+    early, late, held = await outage(tmp_path, 1_000_000, 128 * 1024 * 1024)
+    print(f"1,000,000 results during an outage: {early} bytes of memory early, {late} at the end, {held} held")
+
+    assert late < 1.1 * early
+
+
+async def test_a_flood_goes_to_the_backlog_and_is_delivered(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    bridge = world.bridge()
+    with closing(world.outbox):
+        async with running(world.monitor, bridge.run):
+            await until(lambda: bridge.connected)
+            for _ in range(40):
+                rows = world.outbox.put([result(n) for n in range(200)])
+                bridge.offer(rows)  # 8,000 rows without giving the bridge a turn
+            await until(lambda: world.outbox.stats().rows == 0)
+
+    assert set(world.stored) == set(range(1, 8001))
+    assert bridge.counters["bridge.sent_live"] <= 1000 + 256
+
+
+def test_a_relay_that_waits_holds_ranges_and_not_rows() -> None:
+    relay = Relay()
+    relay.connected(oldest=1, newest=6_000_000)
+
+    assert relay.backlog == ((1, 6_000_000),)
