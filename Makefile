@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 APT := apt-get -o DPkg::Lock::Timeout=300
 
-.PHONY: help setup demo test lint types floors pytest test-slow faults bench pictures lock clean
+.PHONY: help setup demo test lint types floors pytest test-slow faults bench reference pictures lock clean
 
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | column -t -s '|'
@@ -59,6 +59,9 @@ faults: setup ## The long form of the delivery faults
 
 bench: setup ## Side-by-side benchmarks into benchmarks/results.json; ONLY=name runs one
 	$(BIN)/python -m benchmarks $(ONLY)
+
+reference: setup ## Write the reference pages anew from the types
+	$(BIN)/python docs/reference/generate.py
 
 pictures: setup ## Photograph the monitor's page for the README
 	$(BIN)/python docs/pictures/make_screenshots.py

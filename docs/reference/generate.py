@@ -401,7 +401,7 @@ def main() -> int:
             continue
         stale += 1
         if "--check" in sys.argv:
-            sys.stderr.write(f"{path.name} is not fresh. Run: python docs/reference/generate.py\n")
+            sys.stderr.write(f"{path.name} is not fresh. Run: make reference\n")
         else:
             path.write_text(text, encoding="utf-8")
     return 1 if stale and "--check" in sys.argv else 0

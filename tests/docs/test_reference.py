@@ -50,8 +50,17 @@ def test_every_counter_of_the_monitor_is_described() -> None:
     assert not [name for name in Counters.__struct_fields__ if f"`{name}`" not in page]
 
 
-def test_every_field_of_the_decision_pages_is_there() -> None:
-    """A decision says context, options, choice and cost, and its number is its own."""
+def test_the_floors_are_drawn_as_they_are_checked() -> None:
+    contract = (ROOT / ".importlinter").read_text(encoding="utf-8").partition("layers =\n")[2].partition("\n\n")[0]
+    drawing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("```text\n")[2].partition("```")[0]
+    floors = [re.findall(r"edge_sdk\.(\w+)", line) for line in contract.splitlines()]
+    drawn = [set(re.findall(r"\w+", line.replace("cli.py", "cli"))) for line in drawing.splitlines()]
+
+    assert all(set(floor) <= words for floor, words in zip(floors, drawn, strict=False))
+    assert len(floors) > 5
+
+
+def test_a_decision_says_context_options_choice_and_cost() -> None:
     pages = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
     numbers = [page.name[:4] for page in pages]
 
