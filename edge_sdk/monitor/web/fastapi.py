@@ -36,7 +36,8 @@ from edge_sdk.monitor.web.guard import COOKIE, Attempts, session_token
 
 STATIC = Path(__file__).parent / "static"
 MAX_ROWS = 10_000
-_LIVE_INTERVAL_S = 0.25
+_LIVE_INTERVAL_S = 0.15
+_LIVE_LOOK_S = 0.04
 _LIVE_KEEPALIVE_S = 15.0
 _MAX_NS = (1 << 63) - 1
 _T = TypeVar("_T")
@@ -130,7 +131,7 @@ def make_app(
     _alerts(app, book, clock)
     _metrics(app, reader, book, clock, state)
     _login(app, accounts, clock, is_secure)
-    _live(app, reader, clock, is_stopping)
+    _live(app, reader, clock, state, is_stopping)
     _pages(app)
     return app
 
@@ -328,22 +329,25 @@ def _login(app: FastAPI, accounts: Accounts, clock: Clock, is_secure: bool) -> N
         return response
 
 
-def _live(app: FastAPI, reader: StoreReader, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+def _live(app: FastAPI, reader: StoreReader, clock: Clock, state: IngestState, is_stopping: Callable[[], bool]) -> None:
     def read(rev: int) -> Fleet:
         return reader.fleet(now_ns=clock.wall_ns(), since_rev=rev)
 
     async def feed(rev: int) -> AsyncIterator[bytes]:
-        quiet_s = 0.0
+        seen, quiet_s = -1, 0.0
         while not is_stopping():
-            fleet = await anyio.to_thread.run_sync(read, rev)
-            if fleet.stations:
-                rev, quiet_s = fleet.rev, 0.0
-                yield b"id: %d\nevent: fleet\ndata: " % rev + msgspec.json.encode(fleet) + b"\n\n"
-            elif quiet_s >= _LIVE_KEEPALIVE_S:
+            if state.commits != seen:
+                seen = state.commits
+                fleet = await anyio.to_thread.run_sync(read, rev)
+                if fleet.stations:
+                    rev, quiet_s = fleet.rev, 0.0
+                    yield b"id: %d\nevent: fleet\ndata: " % rev + msgspec.json.encode(fleet) + b"\n\n"
+                await anyio.sleep(_LIVE_INTERVAL_S)  # at most so often, however many commits there are
+            if quiet_s >= _LIVE_KEEPALIVE_S:
                 quiet_s = 0.0
                 yield b": still here\n\n"
-            await anyio.sleep(_LIVE_INTERVAL_S)
-            quiet_s += _LIVE_INTERVAL_S
+            await anyio.sleep(_LIVE_LOOK_S)
+            quiet_s += _LIVE_LOOK_S
 
     @app.get("/api/live", tags=["fleet"], response_class=StreamingResponse)
     async def live(request: Request, since_rev: Annotated[int, Query(ge=-1, le=_MAX_NS)] = -1) -> StreamingResponse:

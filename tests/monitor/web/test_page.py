@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -165,3 +167,31 @@ def test_a_phone_needs_no_scrolling_to_the_side(browser: Browser, scene: Scene) 
         expect(page.locator(seen)).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
     context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(browser: Browser, scene: Scene, scheme: Literal["light", "dark"]) -> None:
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        pytest.skip("axe-core is not installed: pip install axe-playwright-python")
+    axe = Path(found.origin).with_name("axe.min.js").read_text()
+    # Only the test may put a script into the page: its own policy forbids that.
+    context = browser.new_context(base_url=scene.running.url, color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    violations = []
+    for path, seen in (
+        ("/", row(page, "gate-1")),
+        ("/station/north/gate-1", "#label-chart"),
+        ("/alerts", "#alerts-empty"),
+        ("/events", "#events-table tbody tr"),
+        ("/quarantine", "#quarantine-table tbody tr"),
+        ("/login", "#password"),
+    ):
+        page.goto(path)
+        expect(page.locator(seen).first).to_be_visible()
+        page.evaluate(axe)
+        report = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        violations += [(path, one["id"], one["impact"], one["nodes"][0]["html"]) for one in report["violations"]]
+    context.close()
+
+    assert [one for one in violations if one[2] in {"serious", "critical"}] == []

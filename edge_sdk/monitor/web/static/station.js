@@ -24,7 +24,7 @@ export function stationPage(page, fleet, site, station) {
   const noEvents = h("p", { class: "empty" }, "Nothing has been reported.");
   const download = h("a", { id: "download", class: "button", download: "" }, "Download results (JSON)");
   const card = (id, title, ...content) => h("section", { id, class: "card", "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), ...content);
-  const table = (label, columns, body) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, h("table", { "aria-label": label }, h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body));
+  const table = (label, columns, body) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${label}: table` }, h("table", { "aria-label": label }, h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))), body));
 
   page.append(
     h("p", { class: "crumbs" }, h("a", { href: "/", "data-link": "" }, "Fleet"), " / ", site),
