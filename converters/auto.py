@@ -40,7 +40,7 @@ def choose(rows: Sequence[VariantReport], max_drop: float) -> list[VariantReport
 
 def drop(row: VariantReport) -> float:
     """What a variant loses against float: percentage points, or percent of the mean absolute error; never negative."""
-    if row.metric in {"accuracy", "agreement"}:
+    if row.metric in {"accuracy", "agreement", "auc"}:
         return max(0.0, 100 * (row.float_value - row.quantized))
     if row.float_value <= 0:
         return 0.0 if row.quantized <= 0 else float("inf")

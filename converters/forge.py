@@ -127,7 +127,7 @@ def _inputs(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.float32] | N
     length, n_channels = windows.shape[1:]
     inner = tuple(n for n in input_shape[1:] if n != 1)
     layouts = (tuple(n for n in (length, n_channels) if n != 1), tuple(n for n in (length * n_channels,) if n != 1))
-    as_image = len(inner) > 1 and (int(np.prod(inner[:-1])), inner[-1]) == (length, n_channels)
+    as_image = len(input_shape) == 4 and (input_shape[1] * input_shape[2], input_shape[3]) == (length, n_channels)
     if inner not in layouts and not as_image:
         raise ConversionError(
             f"The model takes {input_shape}; the data has windows of {length} samples of {n_channels} channels. "

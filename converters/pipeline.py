@@ -151,6 +151,16 @@ def convert(
             profile.name if profile else "",
         )
         bundle = _write(out, manifest, files, key)
+    chance = 1 / max(2, len(forged.recipe.labels))
+    if rows[0].metric == "accuracy" and rows[0].n >= 30 and rows[0].float_value <= 1.2 * chance:
+        forged = msgspec.structs.replace(
+            forged,
+            notes=(
+                *forged.notes,
+                f"The float model itself is right in {rows[0].float_value:.1%} of the evaluation windows, chance is "
+                f"{chance:.1%}. Check that preprocessing in the recipe is that of training, and the order of labels.",
+            ),
+        )
     failures = {**forged.failed, **proof.failed}
     notes = [
         *forged.notes,

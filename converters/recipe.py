@@ -27,6 +27,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         preprocess: Steps from a window in physical units to the model's input, in order.
         labels: What the outputs mean, in order; empty = ``0, 1 …``.
         unit: Unit of the estimate (regression).
+        reconstructs: The model is an autoencoder: the estimate is how far its answer is from its input (regression).
         temperature: Calibration temperature of the probabilities (Guo et al. 2017).
     """
 
@@ -39,6 +40,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     preprocess: tuple[Step, ...] = ()
     labels: tuple[str, ...] = ()
     unit: str = ""
+    reconstructs: bool = False
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
@@ -51,6 +53,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for what, names in (("labels", self.labels), ("channels", tuple(channel.name for channel in self.channels))):
             if len(set(names)) != len(names):
                 raise ConfigError(f"The recipe's {what} are not all different: {', '.join(names)}. Rename the twins.")
+        if self.reconstructs and self.task != "regression":
+            raise ConfigError("`reconstructs: true` is a regression; say `task: regression` as well.")
         if not self.temperature > 0:
             raise ConfigError(f"temperature is {self.temperature}; wanted is a positive number, 1 = as the model says.")
 
@@ -130,10 +134,16 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     f"The model answers with {n_answers} values, and the recipe has {len(labels)} labels "
                     f"({', '.join(labels[:8])}). Give one label per value, in the model's order."
                 )
+        elif self.reconstructs:
+            if n_answers != _size(input_shape):
+                raise ConversionError(
+                    f"The model takes {_size(input_shape)} values and answers with {n_answers}: it does not "
+                    "reconstruct its input. Leave `reconstructs` out."
+                )
         elif n_answers != 1:
             raise ConversionError(
                 f"The model answers with {n_answers} values; a regression answers with one. "
-                "Give the model one output, or say `task: classification`."
+                "Give the model one output, say `task: classification`, or for an autoencoder `reconstructs: true`."
             )
         return msgspec.structs.replace(
             self,

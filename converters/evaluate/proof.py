@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.evaluate.interval import mean_interval, wilson
+from converters.evaluate.interval import auc, mean_interval, wilson
 from converters.evaluate.latency import median_ms, side_by_side
 from converters.recipe import Recipe
 from converters.scheme import Scheme
@@ -111,13 +111,14 @@ def prove(job: ProofJob, folder: Path) -> Proof:
         times = side_by_side([_call(floats[scheme.format].backend, one), _call(opened.backend, one)])
         np.save(folder / "check_input.npy", np.concatenate([inputs[index] for index in checks]))
         np.save(folder / f"{scheme.file}.check.npy", answers[checks])
-        if job.recipe.task == "regression" and truth is not None and error_std is None:
-            error_std = float(np.std(answers[:, 0] - truth))
+        told = _told(job.recipe, answers, data)
+        if job.recipe.task == "regression" and truth is not None and error_std is None and not job.recipe.reconstructs:
+            error_std = float(np.std(told[:, 0] - truth))
         proven.append(
             Proven(
                 inputs=opened.variant.inputs,
                 outputs=opened.variant.outputs,
-                metric=_metric(job.recipe.task, answers, source, truth),
+                metric=_metric(job.recipe, told, _told(job.recipe, source, data), truth),
                 latency_ms=median_ms(times[1]),
                 float_latency_ms=median_ms(times[0]),
                 tolerance=_tolerance(opened, [inputs[index] for index in checks], answers[checks], answers),
@@ -212,9 +213,22 @@ def _tolerance(
     return float(min(max(4 * out.scale, 3 * worst, 1e-3 * max(spread, 1e-3)), max(0.5 * spread, 4 * out.scale)))
 
 
-def _metric(task: str, answers: NDArray[np.float32], source: NDArray[np.float32], truth: NDArray[Any] | None) -> Metric:
+def _told(recipe: Recipe, answers: NDArray[np.float32], data: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a station will tell of the answers: of a reconstruction, its mean squared difference from the input."""
+    if not recipe.reconstructs:
+        return answers
+    return np.asarray(np.square(answers - data.reshape(answers.shape)).mean(axis=1, keepdims=True), np.float32)
+
+
+def _metric(
+    recipe: Recipe, answers: NDArray[np.float32], source: NDArray[np.float32], truth: NDArray[Any] | None
+) -> Metric:
     n = len(answers)
-    if task == "classification":
+    if recipe.reconstructs and truth is not None:
+        value, low, high = auc(answers[:, 0], truth > 0.5)
+        float_value = auc(source[:, 0], truth > 0.5)[0]
+        return Metric(name="auc", value=value, low=low, high=high, float_value=float_value, n=n)
+    if recipe.task == "classification":
         wanted = source.argmax(axis=1) if truth is None else truth
         hits = int((answers.argmax(axis=1) == wanted).sum())
         low, high = wilson(hits, n)

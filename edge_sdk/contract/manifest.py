@@ -139,6 +139,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         preprocess: Steps from a window in physical units to the model's input, in order.
         labels: What the outputs mean, in order (classification).
         unit: Unit of the estimate (regression).
+        reconstructs: The model answers with its own input (an autoencoder); the estimate is the mean squared
+            difference of both: how unusual the window is (regression).
         temperature: Calibration temperature: logits are divided by it (Guo et al. 2017).
         error_std: Standard deviation of the estimate's error on held-out data (regression).
         board: Profile that it was made for; empty = any.
@@ -157,6 +159,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     preprocess: tuple[Step, ...] = ()
     labels: tuple[str, ...] = ()
     unit: str = ""
+    reconstructs: bool = False
     temperature: float = 1.0
     error_std: float | None = None
     board: str = ""

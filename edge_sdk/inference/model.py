@@ -55,10 +55,15 @@ class Model:
         self._exponent = 1.0 / manifest.temperature
         self._classifies = manifest.task == "classification"
         n_answers = int(np.prod(backend.variant.outputs[0].shape))
+        self._reconstructs = manifest.reconstructs
         n_wanted = len(manifest.labels) if self._classifies else 1
+        if self._reconstructs:
+            n_wanted = int(np.prod(self._input_shape))
         if n_answers != n_wanted:
             raise TensorMismatchError(
-                backend.variant.outputs[0].name, want=f"{n_wanted} values, one per label", got=f"{n_answers} values"
+                backend.variant.outputs[0].name,
+                want=f"{n_wanted} values{', one per label' if self._classifies else ''}",
+                got=f"{n_answers} values",
             )
 
     @classmethod
@@ -156,6 +161,8 @@ class Model:
         features = outputs[1].ravel() if len(outputs) > 1 else None
         answer = outputs[0].ravel().astype(np.float64)
         if not self._classifies:
+            if self._reconstructs:
+                answer = np.square(answer - inputs.ravel()).mean(keepdims=True)
             if not np.isfinite(answer[0]):
                 return self._without_answer(window, ContributorState.FAILED, "output_not_finite")
             return self._answer(window, features, value=float(answer[0]), std=self.bundle.manifest.error_std)
