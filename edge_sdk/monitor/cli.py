@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -190,3 +191,44 @@ def _accounts(store: Path) -> tuple[Accounts, type[Role]]:
     from edge_sdk.monitor.config import accounts_path
 
     return Accounts(accounts_path(MonitorConfig(store=store))), Role
+
+
+@monitor.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--format", type=click.Choice(["jsonl", "csv", "parquet"]), default="jsonl", show_default=True)
+@click.option("--site", help="Only this site.")
+@click.option("--station", help="Only stations of this name.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Event time at or after, UTC.")
+@click.option("--until", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Event time before, UTC.")
+@_store
+@terminal.json_option
+def export(
+    directory: Path,
+    format: str,
+    site: str | None,
+    station: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    store: Path,
+    json_file: str | None,
+) -> None:
+    r"""Write stored results as files below DIRECTORY, by site and day; the monitor may be running.
+
+    \b
+    Examples:
+      edge-sdk monitor export results --since 2026-11-01
+      edge-sdk monitor export results --format parquet --site north
+    """
+    from edge_sdk.base.clock import from_datetime
+    from edge_sdk.monitor.export import export_results
+    from edge_sdk.monitor.store.reader import StoreReader
+
+    since_ns, until_ns = (
+        None if at is None else from_datetime(at.replace(tzinfo=timezone.utc)) for at in (since, until)
+    )
+    with StoreReader(store) as reader, terminal.progress("exporting") as bar:
+        results = reader.results(site=site, station=station, since_ns=since_ns, until_ns=until_ns)
+        written = export_results(results, directory, format=format, advance=bar.advance)
+    terminal.write_json(json_file, {"written": written, "directory": str(directory)})
+    if json_file != "-":
+        click.echo(f"{written} results written below {directory}.")
