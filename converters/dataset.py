@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.datafile import read_arrays
 from converters.recipe import Recipe
 from edge_sdk.base.errors import CalibrationError
 from edge_sdk.inference.preprocess import Preprocess
@@ -35,7 +34,7 @@ class Dataset:
 
     @classmethod
     def of(cls, given: Given, *, name: str) -> Dataset:
-        """Take a dataset as users give it: a ``.npz`` path, an array, or ``(x, y)``.
+        """Take a dataset as users give it: a path that `read_arrays` knows, an array, or ``(x, y)``.
 
         Raises:
             CalibrationError: Not readable, empty, not numbers, not finite, or `x` and `y` of different lengths.
@@ -43,7 +42,7 @@ class Dataset:
         if isinstance(given, Dataset):
             return given
         if isinstance(given, Path | str):
-            x, y = _read_npz(Path(given))
+            x, y = read_arrays(given)
             name = f"{name} data {given}"
         elif isinstance(given, tuple):
             x, y = given
@@ -163,22 +162,3 @@ def _check_range(name: str, windows: NDArray[np.float32], recipe: Recipe) -> Non
                 f"{'-∞' if low is None else f'{low:g}'} to {'∞' if high is None else f'{high:g}'} {channel.unit}. "
                 f"Give x in physical units, before preprocessing{' (it looks scaled already)' if shrunk else ''}."
             )
-
-
-def _read_npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(io.BytesIO(file.read()), allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise CalibrationError(
-            f"{path} cannot be read as data: {error}. Wanted is a .npz with x (n, …) and y."
-        ) from error
-    if isinstance(loaded, np.ndarray):
-        return loaded, None
-    with loaded:
-        if "x" not in loaded:
-            raise CalibrationError(f"{path} holds {', '.join(loaded) or 'nothing'}; wanted is x (n, …), and y.")
-        try:
-            return loaded["x"], loaded.get("y")
-        except ValueError as error:
-            raise CalibrationError(f"{path} holds arrays that are no plain numbers: {error}.") from error

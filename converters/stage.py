@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,9 +129,22 @@ def at(step: str) -> None:
     sys.stdout.flush()
 
 
-def scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder for one conversion; gone afterwards, whatever happens."""
-    return tempfile.TemporaryDirectory(prefix="edge-sdk-convert-", ignore_cleanup_errors=True)
+@contextmanager
+def scratch() -> Iterator[str]:
+    """A folder for one conversion; gone afterwards, whatever happens.
+
+    Raises:
+        ConversionError: No space is left in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="edge-sdk-convert-", ignore_cleanup_errors=True) as name:
+        try:
+            yield name
+        except OSError as error:
+            if isinstance(error, EdgeError) or error.errno != errno.ENOSPC:
+                raise
+            raise ConversionError(
+                f"No space is left in {tempfile.gettempdir()} for a conversion's files. Free some, or set TMPDIR."
+            ) from error
 
 
 def _leave(folder: Path, answer: msgspec.Struct) -> None:
