@@ -43,7 +43,7 @@ _MAX_NS = (1 << 63) - 1
 _T = TypeVar("_T")
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
+class MonitorHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The answer of ``/healthz``.
 
     Attributes:
@@ -97,6 +97,25 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     password: str
 
 
+_REF = "#/components/schemas/{name}"
+_TYPES = (
+    AlertKey,
+    Credentials,
+    MonitorHealth,
+    Me,
+    Silence,
+    list[Alert],
+    list[BacklogPoint],
+    Chart,
+    Counters,
+    list[EventView],
+    Fleet,
+    list[QuarantineView],
+    StationDetail,
+    list[StoredResult],
+)
+
+
 def make_app(
     reader: StoreReader,
     *,
@@ -133,6 +152,7 @@ def make_app(
     _login(app, accounts, clock, is_secure)
     _live(app, reader, clock, state, is_stopping)
     _pages(app)
+    _describe(app)
     return app
 
 
@@ -143,11 +163,11 @@ def _errors(app: FastAPI) -> None:
 
 
 def _api(app: FastAPI, reader: StoreReader, clock: Clock, state: IngestState) -> None:
-    @app.get("/healthz", tags=["monitor"], responses=_answers(Health))
+    @app.get("/healthz", tags=["monitor"], responses=_answers(MonitorHealth))
     async def healthz() -> Response:
         """Whether the monitor is well: 200, or 503 while the broker or the store is out of reach."""
         well = state.is_connected and not state.last_error
-        answer = Health(
+        answer = MonitorHealth(
             status="ok" if well else "degraded", broker=state.is_connected, error=state.last_error, version=__version__
         )
         return _json(answer, status=200 if well else 503)
@@ -248,7 +268,13 @@ def _alerts(app: FastAPI, book: AlertBook, clock: Clock) -> None:
         """What fires now, the newest first."""
         return _json(await anyio.to_thread.run_sync(book.firing))
 
-    @app.post("/api/alerts/acknowledge", tags=["alerts"], status_code=204, responses={404: {"description": "Not on."}})
+    @app.post(
+        "/api/alerts/acknowledge",
+        tags=["alerts"],
+        status_code=204,
+        responses={404: {"description": "It does not fire."}},
+        openapi_extra=_body_of(AlertKey),
+    )
     async def acknowledge(request: Request) -> Response:
         """Say that you see to an alert: JSON ``{"rule", "site", "station"}``."""
         given = _read(await request.body(), AlertKey)
@@ -260,7 +286,7 @@ def _alerts(app: FastAPI, book: AlertBook, clock: Clock) -> None:
             raise HTTPException(404, "That alert does not fire.")
         return Response(status_code=204)
 
-    @app.post("/api/alerts/silence", tags=["alerts"], status_code=204)
+    @app.post("/api/alerts/silence", tags=["alerts"], status_code=204, openapi_extra=_body_of(Silence))
     async def silence(request: Request) -> Response:
         """Send no notices for some minutes: JSON ``{"rule", "site", "station", "minutes"}``; patterns are allowed."""
         given = _read(await request.body(), Silence)
@@ -301,7 +327,11 @@ def _login(app: FastAPI, accounts: Accounts, clock: Clock, is_secure: bool) -> N
         return _json(Me(name=account.name, role=account.role.name.lower(), login=account is not ANYBODY))
 
     @app.post(
-        "/api/login", tags=["accounts"], responses={401: {"description": "Wrong."}, 429: {"description": "Wait."}}
+        "/api/login",
+        tags=["accounts"],
+        status_code=204,
+        responses={401: {"description": "Wrong."}, 429: {"description": "Wait."}},
+        openapi_extra=_body_of(Credentials),
     )
     async def log_in(request: Request) -> Response:
         """Open a session: JSON ``{"name", "password"}``; the answer sets a cookie."""
@@ -373,13 +403,30 @@ def _json(value: object, *, status: int = 200) -> Response:
 
 def _answers(kind: Any, *, missing: bool = False) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of an answer, from the type that it is made of."""
-    (schema,), parts = msgspec.json.schema_components((kind,), ref_template="#/$defs/{name}")
-    answers: dict[int | str, dict[str, Any]] = {
-        200: {"content": {"application/json": {"schema": {**schema, "$defs": parts}}}}
-    }
+    (schema,), _ = msgspec.json.schema_components((kind,), ref_template=_REF)
+    answers: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": schema}}}}
     if missing:
         answers[404] = {"description": "Never heard of."}
     return answers
+
+
+def _body_of(kind: Any) -> dict[str, Any]:
+    """The OpenAPI description of what a request must hold."""
+    (schema,), _ = msgspec.json.schema_components((kind,), ref_template=_REF)
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _describe(app: FastAPI) -> None:
+    """Put the types that answers and requests are made of into the OpenAPI document."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made()
+        _, parts = msgspec.json.schema_components(_TYPES, ref_template=_REF)
+        document.setdefault("components", {}).setdefault("schemas", {}).update(parts)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def _time_ns(name: str, text: str | None) -> int | None:
