@@ -94,7 +94,8 @@ def _stream(assembly: Assembly, stream: str, settings: StreamConfig) -> str:
     pipeline = assembly.pipeline(stream, settings)
     for model in pipeline.models:
         model.close()
-    return f"{settings.fusion.method} of {', '.join(model.name for model in pipeline.models)}"
+    how = settings.fusion.file.name if settings.fusion.file else settings.fusion.method
+    return f"{how} of {', '.join(model.name for model in pipeline.models)}"
 
 
 def _disk(directory: Path) -> Finding:
