@@ -30,7 +30,7 @@ function axis(svg, width, height, start, end, marks) {
     const x = LEFT + ((at - start) / span) * (width - LEFT - RIGHT);
     const text = step >= 86400e9 ? new Date(at / 1e6).toLocaleDateString(undefined, { month: "short", day: "numeric" })
       : new Date(at / 1e6).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", ...(step < 60e9 ? { second: "2-digit" } : {}) });
-    svg.append(s("line", { class: "grid", x1: x, x2: x, y1: TOP, y2: height - BOTTOM }), s("text", { class: "axis", x, y: height - 6, "text-anchor": "middle" }, text));
+    svg.append(s("line", { class: "grid", x1: x, x2: x, y1: TOP, y2: height - BOTTOM }), s("text", { class: "axis", x: Math.min(x, width - 2), y: height - 6, "text-anchor": x > width - 34 ? "end" : "middle" }, text));
   }
   for (const [y, text] of marks) svg.append(s("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }), s("text", { class: "axis", x: LEFT - 6, y: y + 4, "text-anchor": "end" }, text));
 }
