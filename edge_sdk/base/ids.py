@@ -17,7 +17,7 @@ def check_id(what: str, given: str) -> str:
     Raises:
         ConfigError: It is empty, too long, or holds other characters than letters, digits, ``_`` and ``-``.
     """
-    if not _ID.match(given):
+    if not _ID.fullmatch(given):
         raise ConfigError(f"{what} is {given!r}; wanted are 1 to 64 letters, digits, '_' or '-'. Rename it.")
     return given
 

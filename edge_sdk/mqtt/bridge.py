@@ -7,6 +7,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
@@ -116,8 +117,8 @@ class Bridge:
         self._live_under_way = 0
         self._packs_under_way = 0
         self._nothing_was_due = True
+        self._begin_live: Callable[[Sequence[OutboxRow]], None] | None = None  # while connected
         # Set when there may be something to do:
-        self._live_stirs = anyio.Event()
         self._backlog_stirs = anyio.Event()
         self._announcements_stir = anyio.Event()
         self._receipt_came = anyio.Event()
@@ -140,7 +141,7 @@ class Bridge:
     def offer(self, rows: Sequence[OutboxRow]) -> None:
         """Rows were committed: send them live. To be called on the event loop."""
         self._relay.offer(rows)
-        self._live_stirs.set()
+        self._send_live()
 
     def announce(self, event: StationEvent | Health) -> None:
         """Send it when we are connected, at best effort: the oldest of too many is dropped and counted."""
@@ -220,13 +221,17 @@ class Bridge:
                     group.start_soon(guarded, work, *arguments, name=f"bridge.{work.__name__.strip('_')}")
 
                 begin(self._read_receipts, transport)
-                begin(self._send_live, transport, begin)
+                self._begin_live = partial(begin, self._publish_live, transport)
+                self._send_live()
                 begin(self._send_backlog, transport, begin)
                 begin(self._send_announcements, transport)
         except anyio.get_cancelled_exc_class():
+            self._begin_live = None
             with anyio.CancelScope(shield=True), anyio.move_on_after(_GOODBYE_S):
                 await self._say_goodbye(transport)
             raise
+        finally:
+            self._begin_live = None
         if lost:
             if self._packs_under_way:  # perhaps it was too large for this broker: try smaller ones
                 self._pace.lost()
@@ -266,19 +271,17 @@ class Bridge:
                 self._backlog_stirs.set()
             transport.ack(messages)
 
-    async def _send_live(self, transport: Transport, begin: Callable[..., None]) -> None:
-        while True:
-            self._live_stirs = anyio.Event()
-            room = min(_LIVE_BATCH, _LIVE_UNDER_WAY - self._live_under_way)
-            rows = self._relay.take_live(limit=room, now_ns=self._clock.monotonic_ns())
-            if not rows:
-                await self._live_stirs.wait()
-                continue
+    def _send_live(self) -> None:
+        """Start publishing what waits in the live queue, at once: it is a latency that people see."""
+        if self._begin_live is None:
+            return
+        room = min(_LIVE_BATCH, _LIVE_UNDER_WAY - self._live_under_way)
+        while rows := self._relay.take_live(limit=room, now_ns=self._clock.monotonic_ns()):
             self._live_under_way += len(rows)
             if self._nothing_was_due or self._relay.backlog:
                 self._backlog_stirs.set()
-            begin(self._publish_live, transport, rows)
-            await anyio.lowlevel.checkpoint()
+            self._begin_live(rows)
+            room = min(_LIVE_BATCH, _LIVE_UNDER_WAY - self._live_under_way)
 
     async def _publish_live(self, transport: Transport, rows: Sequence[OutboxRow]) -> None:
         begun_ns = self._clock.monotonic_ns()
@@ -287,8 +290,7 @@ class Bridge:
         self.counters["bridge.sent_live"] += len(rows)
         self._live_under_way -= len(rows)
         self._sent(rows)
-        if self._relay.live:
-            self._live_stirs.set()
+        self._send_live()
 
     async def _send_backlog(self, transport: Transport, begin: Callable[..., None]) -> None:
         if self._delivery == "monitor" and self._relay.backlog:
