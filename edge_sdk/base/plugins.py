@@ -12,9 +12,9 @@ from edge_sdk.base.errors import MissingExtraError, PluginError, nearest
 _EXTRA_OF = {
     "ai_edge_litert": "litert",
     "ai_edge_quantizer": "convert",
+    "fastapi": "monitor",
     "iotcore": "demo",
     "keras": "convert",
-    "nicegui": "monitor",
     "onnx": "convert",
     "onnxruntime": "onnx",
     "onnxslim": "convert",
@@ -23,6 +23,7 @@ _EXTRA_OF = {
     "tensorflow": "convert",
     "tf2onnx": "convert",
     "tflite_runtime": "tflite",
+    "uvicorn": "monitor",
 }
 
 
