@@ -82,24 +82,27 @@ class Dataset:
         Raises:
             CalibrationError: The shape is not the recipe's, or values lie outside a channel's range.
         """
-        n, inner = len(self.x), self.x.shape[1:]
-        wanted = (recipe.windowing.length if recipe.windowing else None, len(recipe.channels) or None)
-        if len(inner) > 1 and wanted in {(None, None), (int(np.prod(inner[:-1])), inner[-1])}:
-            windows = self.x.reshape(n, -1, inner[-1])
-        elif wanted[0] in {None, 1} and len(inner) == 1 and wanted[1] in {None, inner[0]}:
-            windows = self.x.reshape(n, 1, -1)
+        inner = self.x.shape[1:]
+        length = recipe.windowing.length if recipe.windowing else None
+        n_channels = len(recipe.channels) or None
+        size = int(np.prod(inner))
+        as_given = (int(np.prod(inner[:-1])), inner[-1])  # a vector is one sample of many channels
+        if length in {None, as_given[0]} and n_channels in {None, as_given[1]}:
+            shape = as_given
+        elif (
+            len(inner) == 1 or n_channels == 1
+        ):  # flattened windows, or pixels without a dimension for their one colour
+            known = n_channels or (max(1, size // length) if length else size)
+            shape = (length or size // known, known)
         else:
-            length, n_channels = wanted
-            size = int(np.prod(inner))
-            length = length or (size // n_channels if n_channels else size)
-            n_channels = n_channels or max(1, size // length)
-            fits = len(inner) == 1 or inner == (length, n_channels)
-            if length * n_channels != size or not fits:
-                raise CalibrationError(
-                    f"The {self.name} has windows of shape {inner}; the recipe says {length} samples of {n_channels} "
-                    "channels. Give x as (n, samples, channels), in physical units."
-                )
-            windows = self.x.reshape(n, length, n_channels)
+            shape = (0, 0)
+        if shape[0] * shape[1] != size:
+            wanted = f"{length or 'any number of'} samples of {n_channels or 'any number of'} channels"
+            raise CalibrationError(
+                f"The {self.name} has windows of shape {inner}; the recipe says {wanted}. "
+                "Give x as (n, samples, channels), in physical units."
+            )
+        windows = self.x.reshape(len(self.x), *shape)
         _check_range(self.name, windows, recipe)
         return windows
 

@@ -93,6 +93,7 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
         notes.append(f"The model answers with no distribution: {change} was added.")
     np.save(folder / "source_answers.npy", answers.astype(np.float32))
     recipe = job.recipe.completed(name=job.name, input_shape=loaded.input_shape, n_answers=answers.shape[1])
+    _check_same_windows(folder, recipe)
     if calibration is not None:
         calibration = subset(calibration, CALIBRATION_LIMIT)
     versions = dict(loaded.versions)
@@ -134,6 +135,24 @@ def _inputs(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.float32] | N
             "Give x as (n, samples, channels) in the model's own order; nothing is transposed unasked."
         )
     return windows.reshape(len(windows), *input_shape[1:])
+
+
+def _check_same_windows(folder: Path, recipe: Recipe) -> None:
+    """Refuse preprocessing that worked on other windows here than it will at the station.
+
+    Raises:
+        ConversionError: The data was preprocessed in another shape than the completed recipe's.
+    """
+    assert recipe.windowing is not None, "a completed recipe has one"
+    said = (recipe.windowing.length, len(recipe.channels))
+    for name in ("calibration.npy", "evaluation.npy"):
+        if recipe.preprocess and (folder / name).is_file():
+            seen = np.load(folder / name, mmap_mode="r").shape[1:]
+            if seen != said:
+                raise ConversionError(
+                    f"The data was preprocessed as windows of {seen[0]} samples of {seen[1]} channels, the station will "
+                    f"have {said[0]} of {said[1]}. Say windowing and channels in the recipe."
+                )
 
 
 def _missing_head(answers: NDArray[np.float32]) -> str:

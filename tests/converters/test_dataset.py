@@ -81,3 +81,20 @@ def test_a_subset_is_spread_over_all() -> None:
     chosen = subset(np.arange(1000, dtype=np.float32)[:, None], 5)
 
     assert chosen[:, 0].tolist() == [0, 250, 500, 749, 999]
+
+
+@pytest.mark.parametrize(
+    ("shape", "recipe", "windows"),
+    [
+        ((5, 4, 2), Recipe(), (5, 4, 2)),
+        ((5, 8), Recipe(), (5, 1, 8)),
+        ((5, 8), Recipe(channels=(Channel(name="a"), Channel(name="b"))), (5, 4, 2)),
+        ((5, 6, 6, 1), Recipe(channels=(Channel(name="grey"),)), (5, 36, 1)),
+        ((5, 6, 6), Recipe(channels=(Channel(name="grey"),)), (5, 36, 1)),
+        ((5, 6, 6, 3), Recipe(), (5, 36, 3)),
+    ],
+)
+def test_the_shape_of_windows_follows_from_data_and_recipe(
+    shape: tuple[int, ...], recipe: Recipe, windows: tuple[int, ...]
+) -> None:
+    assert Dataset.of(np.ones(shape), name="calibration").windows(recipe).shape == windows

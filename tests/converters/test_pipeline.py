@@ -9,6 +9,7 @@ from converters.pipeline import Conversion, convert
 from converters.recipe import Recipe
 from edge_sdk.base.errors import CalibrationError, ConversionError
 from edge_sdk.contract.bundle import read_bundle
+from edge_sdk.contract.manifest import Step
 from edge_sdk.contract.trust import SigningKey, Trust
 from edge_sdk.contract.window import Window
 from edge_sdk.inference.model import Model
@@ -214,3 +215,10 @@ def test_a_bundle_that_was_there_stays_when_the_conversion_fails(onnx_file: Path
 def test_onnx_does_not_pretend_to_become_tflite(onnx_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="cannot become TFLite"):
         convert(onnx_file, calibration=X, formats=("tflite",), out=tmp_path / "out.edge")
+
+
+def test_preprocessing_on_other_windows_than_the_stations_is_refused(onnx_file: Path, tmp_path: Path) -> None:
+    recipe = Recipe(rate_hz=1, preprocess=(Step(kind="scale", options={"factor": 2.0}),))
+
+    with pytest.raises(ConversionError, match="windows of 1 samples of 8 channels, the station will have 4 of 2"):
+        convert(onnx_file, recipe, calibration=X.reshape(60, 8), out=tmp_path / "out.edge")
