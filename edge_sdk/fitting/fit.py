@@ -18,6 +18,8 @@ from edge_sdk.fusion.base import Fused
 from edge_sdk.fusion.chain import Chain, Conformal, Smoothing
 from edge_sdk.fusion.file import FusionSpec
 
+_ENOUGH = 3000  # moments from which a threshold is taken; more make it no truer
+
 
 @dataclass(frozen=True, slots=True)
 class Tried:
@@ -56,8 +58,10 @@ def methods_for(record: Record, groups: Groups | None = None) -> list[Method]:
     return classifiers(groups or first_against_rest(len(record.labels)))
 
 
-def fitted(method: Method, record: Record, *, coverage: float = 0.9, smoothing: Smoothing | None = None) -> FusionSpec:
-    """Fit one method, with what stands around it, to a record."""
+def fitted(
+    method: Method, record: Record, *, coverage: float | None = 0.9, smoothing: Smoothing | None = None
+) -> FusionSpec:
+    """Fit one method, with what stands around it, to a record; without `coverage` it states no sets or intervals."""
     temperatures = {name: learn.temperature(record, name) for name in record.models} if method.calibrate else {}
     options: dict[str, Any] = method.fit(record, temperatures)
     spec = FusionSpec(
@@ -70,11 +74,13 @@ def fitted(method: Method, record: Record, *, coverage: float = 0.9, smoothing: 
         temperatures={name: given for name, given in temperatures.items() if given != 1.0},
         smoothing=smoothing,
     )
-    return _replaced(spec, conformal=conformal(spec, record, coverage))
+    return spec if coverage is None else _replaced(spec, conformal=conformal(spec, record, coverage))
 
 
 def conformal(spec: FusionSpec, record: Record, coverage: float) -> Conformal:
     """Thresholds or radii of a stated coverage: for all there, and for each one missing (split conformal)."""
+    if len(record) > _ENOUGH:
+        record = record.take(np.linspace(0, len(record) - 1, _ENOUGH).astype(np.intp))
     missing = [(), *((name,) for name in record.models)] if len(record.models) > 1 else [()]
     found: dict[str, float] = {}
     scaled = False

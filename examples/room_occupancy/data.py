@@ -27,7 +27,7 @@ CHANNELS: dict[str, tuple[Channel, ...]] = {
     "co2": (Channel(name="S5_CO2", unit="ppm", minimum=0.0), Channel(name="S5_CO2_Slope")),
     "pir": (Channel(name="S6_PIR"), Channel(name="S7_PIR")),
 }
-_BLOCK = 20
+_BLOCK = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)

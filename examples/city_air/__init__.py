@@ -1,0 +1,1 @@
+"""City air: PM2.5 without a PM sensor, from a gas model and a weather model."""
