@@ -150,8 +150,8 @@ def _check_same_windows(folder: Path, recipe: Recipe) -> None:
             seen = np.load(folder / name, mmap_mode="r").shape[1:]
             if seen != said:
                 raise ConversionError(
-                    f"The data was preprocessed as windows of {seen[0]} samples of {seen[1]} channels, the station will "
-                    f"have {said[0]} of {said[1]}. Say windowing and channels in the recipe."
+                    f"The data was preprocessed as windows of {seen[0]} samples of {seen[1]} channels, the station "
+                    f"will have {said[0]} of {said[1]}. Say windowing and channels in the recipe."
                 )
 
 

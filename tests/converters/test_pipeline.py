@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from converters.pipeline import Conversion, convert
@@ -218,7 +219,10 @@ def test_onnx_does_not_pretend_to_become_tflite(onnx_file: Path, tmp_path: Path)
 
 
 def test_preprocessing_on_other_windows_than_the_stations_is_refused(onnx_file: Path, tmp_path: Path) -> None:
+    image = onnx.load(onnx_file)
+    image.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 2, 4, 1)))
+    onnx.save(image, onnx_file)
     recipe = Recipe(rate_hz=1, preprocess=(Step(kind="scale", options={"factor": 2.0}),))
 
-    with pytest.raises(ConversionError, match="windows of 1 samples of 8 channels, the station will have 4 of 2"):
-        convert(onnx_file, recipe, calibration=X.reshape(60, 8), out=tmp_path / "out.edge")
+    with pytest.raises(ConversionError, match="windows of 2 samples of 4 channels, the station will have 8 of 1"):
+        convert(onnx_file, recipe, calibration=X.reshape(60, 2, 4), out=tmp_path / "out.edge")
