@@ -7,14 +7,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
 import click
-import msgspec
 
 from edge_sdk.base import terminal
 from edge_sdk.base.errors import ConfigError
-from edge_sdk.base.yaml import read_yaml
-from edge_sdk.monitor.config import MonitorConfig, parse_listen
 
 if TYPE_CHECKING:
     from edge_sdk.monitor.accounts import Accounts, Role
@@ -57,6 +53,12 @@ def run(
       edge-sdk monitor run monitor.yaml
       edge-sdk monitor run --broker mqtts://broker.example --store /var/lib/edge/monitor.db
     """
+    import anyio
+    import msgspec
+
+    from edge_sdk.base.yaml import read_yaml
+    from edge_sdk.monitor.config import MonitorConfig, parse_listen
+
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s %(name)s %(message)s")
     for chatty in ("uvicorn.error", "uvicorn.access", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -188,7 +190,7 @@ def remove_key(name: str, store: Path) -> None:
 
 def _accounts(store: Path) -> tuple[Accounts, type[Role]]:
     from edge_sdk.monitor.accounts import Accounts, Role
-    from edge_sdk.monitor.config import accounts_path
+    from edge_sdk.monitor.config import MonitorConfig, accounts_path
 
     return Accounts(accounts_path(MonitorConfig(store=store))), Role
 
