@@ -1,0 +1,69 @@
+"""The room's evening in the dark, on the real data where it is at hand; without the converter, which takes minutes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_sdk.fitting.fit import fitted
+from edge_sdk.fitting.methods import classifiers, first_against_rest
+from edge_sdk.fitting.record import Opinion, Record
+from edge_sdk.fitting.score import run, score
+from edge_sdk.fusion.chain import Chain
+from examples.room_occupancy import local
+from examples.room_occupancy.data import CHANNELS, LABELS, load
+from examples.room_occupancy.run import said_in_training
+
+ROOT = Path(__file__).parent.parent.parent
+DATA = ROOT.parent / "shared/data/room-occupancy"
+DARK = "2018-01-10"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason="the room-occupancy data is not beside the repository")
+def test_three_people_in_the_dark_are_seen_by_the_others() -> None:
+    room = load(DATA)
+    cut = {kind: local.windows(room, kind) for kind in CHANNELS}
+    shared = np.unique(np.concatenate([one.t_ns[one.days == DARK] for one in cut.values()]))
+    opinions = {}
+    for kind, windows in cut.items():
+        rows = windows.days != DARK
+        model = local.train(windows.x[rows], windows.y[rows])
+        there = np.isin(shared, windows.t_ns)
+        said = np.full((len(shared), len(LABELS)), 0.25)
+        said[there] = model.probabilities(windows.x[np.isin(windows.t_ns, shared)])
+        opinions[kind] = Opinion(fresh=there, probabilities=said)
+    test = Record(opinions, room.truth(shared), shared, np.full(len(shared), DARK), labels=LABELS)
+    method = next(one for one in classifiers(first_against_rest(len(LABELS))) if one.fuser == "staged_pool")
+    spec = fitted(method, said_in_training(cut, DARK), coverage=None)
+
+    fused = score(run(spec.open(), test), test)
+    light = score(run(Chain("weighted_mean"), test.only("light")), test)
+
+    assert light.accuracy is not None
+    assert fused.accuracy is not None
+    assert fused.accuracy > light.accuracy + 0.05
+    assert max(spec.options["inner_weights"], key=spec.options["inner_weights"].get) == "light"
+
+
+@pytest.mark.parametrize("task", ["room_occupancy", "city_air"])
+def test_the_kept_tables_are_of_the_form_that_is_promised(task: str) -> None:
+    answer = json.loads((ROOT / "examples" / task / "results.json").read_text())
+    assert {"task", "split", "rows"} <= set(answer)
+    for row in answer["rows"]:
+        assert set(row) == {"method", "absent", "accuracy", "macro_f1", "mae", "r2", "ece", "coverage", "n"}
+
+
+def test_the_kept_tables_say_that_fusion_beats_the_best_single_sensor() -> None:
+    rows = json.loads((ROOT / "examples/room_occupancy/results.json").read_text())["rows"]
+    alone = [row for row in rows if row["method"].endswith(" alone")]
+    [fused] = [row for row in rows if row["method"] == "fused" and not row["absent"]]
+    assert fused["accuracy"] > max(row["accuracy"] for row in alone)
+    assert fused["macro_f1"] > max(row["macro_f1"] for row in alone)
+    rows = json.loads((ROOT / "examples/city_air/results.json").read_text())["rows"]
+    alone = [row for row in rows if row["method"].endswith(" alone")]
+    [air] = [row for row in rows if row["method"] == "fused" and not row["absent"]]
+    assert air["mae"] < min(row["mae"] for row in alone)
