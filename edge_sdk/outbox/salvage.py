@@ -38,11 +38,12 @@ def checksum(seq: int, stream: str, accepted_ns: int, body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(f"{seq} {accepted_ns} {stream}".encode()))
 
 
-def is_sound(seq: int, stream: object, body: object, accepted_ns: object, crc: object) -> bool:
+def is_sound(seq: int, stream: str, body: bytes, accepted_ns: int, crc: object) -> bool:
     """Whether a row that SQLite read is what was put; flipped bits can change the types of columns, too."""
-    if not (isinstance(stream, str) and isinstance(body, bytes) and isinstance(accepted_ns, int)):
+    try:
+        return checksum(seq, stream, accepted_ns, body) == crc
+    except TypeError:
         return False
-    return checksum(seq, stream, accepted_ns, body) == crc
 
 
 def salvage(path: Path, page_bytes: int) -> Salvage:

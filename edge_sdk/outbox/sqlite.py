@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edge_sdk.base.clock import Clock, ClockState, boot_id
 from edge_sdk.base.errors import ConfigError, OutboxError, OutboxFullError
@@ -87,7 +87,6 @@ class SqliteOutbox:
             try:
                 self._writer = opening.enter_context(closing(connect(path, synchronous)))
                 self._reader = opening.enter_context(closing(connect(path, synchronous)))
-                self._reader.text_factory = partial(str, encoding="utf-8", errors="replace")
                 self._load()
                 self._ballast.take()
             except sqlite3.Error as error:
@@ -181,10 +180,14 @@ class SqliteOutbox:
         for low, high in spans:
             with self._reading:
                 try:
-                    found = self._reader.execute(_READ, (low, high, limit - len(rows))).fetchall()
+                    found = self._fetch(low, high, limit - len(rows))
                 except sqlite3.Error as error:
                     raise OutboxError(f"Outbox {self.path} cannot be read: {error}.") from error
-            sound = [self._mended(OutboxRow(*row[:4]), row[5]) for row in found if is_sound(*row[:5])]
+            sound = [
+                row if mark is None else self._mended(row, mark)
+                for row, crc, mark in ((OutboxRow._make(one[:4]), one[4], one[5]) for one in found)
+                if is_sound(*row, crc)
+            ]
             rows.extend(sound)
             exhausted = len(found) < limit - len(rows) + len(sound)
             self._learn_gaps(low, high if exhausted else found[-1][0], [row.seq for row in sound], len(found))
@@ -229,9 +232,19 @@ class SqliteOutbox:
             for low, high in self._forgotten.ranges:
                 self._writer.execute(_FORGET, (low, high))
 
-    def _mended(self, row: OutboxRow, mark: str | None) -> OutboxRow:
+    def _fetch(self, low: int, high: int, limit: int) -> list[Any]:
+        try:
+            return self._reader.execute(_READ, (low, high, limit)).fetchall()
+        except sqlite3.OperationalError as error:
+            if "decode" not in str(error):
+                raise
+            # A bit flipped in a stream's name. From now on read such names, too: their checksum will tell.
+            self._reader.text_factory = partial(str, encoding="utf-8", errors="replace")
+            return self._reader.execute(_READ, (low, high, limit)).fetchall()
+
+    def _mended(self, row: OutboxRow, mark: str) -> OutboxRow:
         """The row; with its times repaired, if it came before the clock was set and that is set now."""
-        moment = None if mark is None else Moment.of_mark(mark)
+        moment = Moment.of_mark(mark)
         if moment is None or self._clock.state() is not ClockState.SYNCED:
             return row
         error_ns = moment.error_ns(self._moment())
