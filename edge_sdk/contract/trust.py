@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -142,7 +143,7 @@ class SigningKey:
 class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``signature.json``: over the bytes of ``manifest.json``."""
 
-    algorithm: str = "ed25519"
+    algorithm: Literal["ed25519"] = "ed25519"
     public_key: str
     signature: str
 
