@@ -49,10 +49,10 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True, help="Turns of about 20 ms each.")
 @terminal.json_option
 def bench(bundle: str, against: str | None, threads: int, rounds: int, json_file: str | None) -> None:
-    r"""Time every variant of BUNDLE here: p50, p95, p99, cold start, memory.
+    """Time every variant of BUNDLE here: p50, p95, p99, cold start, memory.
 
     \b
-    Example:
+    Examples:
       edge-sdk bench new.edge --against old.edge
     """
     try:

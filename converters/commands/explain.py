@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 @click.option("--html", "html_file", metavar="FILE", help="Write a standalone report, to be opened in any browser.")
 @terminal.json_option
 def explain(bundle: str, html_file: str | None, json_file: str | None) -> None:
-    r"""Explain BUNDLE: parity, error by layer, coverage, latency on this machine.
+    """Explain BUNDLE: parity, error by layer, coverage, latency on this machine.
 
     Error by layer needs the float32 variant beside it: convert with --precision int8 --precision float32.
 
     \b
-    Example:
+    Examples:
       edge-sdk explain model.edge --html report.html
     """
     try:

@@ -35,7 +35,7 @@ def _common(command: _Command) -> _Command:
 
 @click.group()
 def fuse() -> None:
-    r"""Fit how several models become one, and say how well that does.
+    """Fit how several models become one, and say how well that does.
 
     \b
     Examples:

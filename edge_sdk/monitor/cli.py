@@ -214,7 +214,7 @@ def export(
     store: Path,
     json_file: str | None,
 ) -> None:
-    r"""Write stored results as files below DIRECTORY, by site and day; the monitor may be running.
+    """Write stored results as files below DIRECTORY, by site and day; the monitor may be running.
 
     \b
     Examples:

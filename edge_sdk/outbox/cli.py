@@ -14,11 +14,7 @@ import click
 from edge_sdk.base.clock import SystemClock, to_datetime
 from edge_sdk.base.errors import OutboxError, PayloadError
 from edge_sdk.base.terminal import json_option, progress, table, write_json
-from edge_sdk.contract.envelope import OutboxRow, decode_result, encode_result
-from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.identity import read_identity
-from edge_sdk.outbox.salvage import is_sound
-from edge_sdk.outbox.sqlite import SqliteOutbox
 
 _PATH = click.Path(path_type=Path, dir_okay=False, exists=True)
 _CHUNK = 1000
@@ -103,6 +99,10 @@ def import_rows(path: Path, source: BinaryIO, json_file: str | None) -> None:
 
     A result that the monitor had already stored under its old number is stored once more under the new one.
     """
+    from edge_sdk.contract.envelope import decode_result
+    from edge_sdk.contract.result import FusedResult
+    from edge_sdk.outbox.sqlite import SqliteOutbox
+
     accepted, unreadable = 0, 0
     with closing(SqliteOutbox.open(path, clock=SystemClock(), on_full="refuse")) as box, progress("importing") as bar:
         group: list[FusedResult] = []
@@ -124,6 +124,9 @@ def import_rows(path: Path, source: BinaryIO, json_file: str | None) -> None:
 
 
 def _lines(path: Path, after: int, limit: int) -> Iterator[bytes]:
+    from edge_sdk.contract.envelope import OutboxRow, encode_result
+    from edge_sdk.outbox.salvage import is_sound
+
     with _reading(path) as db:
         row = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
         epoch = str(row[0]) if row else ""
