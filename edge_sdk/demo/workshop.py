@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -85,16 +87,29 @@ def cached(cache: Path, recordings: Sequence[Recording], *, progress: Progress) 
     trained = cache / f"models-{_digest(_SOURCES_OF_TRAINING)}"
     directory = cache / f"bundles-{_digest(_SOURCES_OF_TRAINING + _SOURCES_OF_BUNDLES)}"
     directory.mkdir(parents=True, exist_ok=True)
-    for model in trained.glob("*.keras") if trained.exists() else ():
-        shutil.copy(model, directory)
-        shutil.copy(model.with_suffix(".npz"), directory)
-    made = make(directory, seen, unseen, progress=progress)
-    if not trained.exists():
-        trained.mkdir()
-        for model in directory.glob("*.keras"):
-            shutil.copy(model, trained)
-            shutil.copy(model.with_suffix(".npz"), trained)
+    with _alone(cache, progress):
+        for model in trained.glob("*.keras") if trained.exists() else ():
+            shutil.copy(model, directory)
+            shutil.copy(model.with_suffix(".npz"), directory)
+        made = make(directory, seen, unseen, progress=progress)
+        if not trained.exists():
+            trained.mkdir()
+            for model in directory.glob("*.keras"):
+                shutil.copy(model, trained)
+                shutil.copy(model.with_suffix(".npz"), trained)
     return made
+
+
+@contextmanager
+def _alone(cache: Path, progress: Progress) -> Iterator[None]:
+    """Hold the cache's lock: a second demo on the same cache waits until the first has made the bundles."""
+    with (cache / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another demo that makes the same bundles", 0, 0)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _train(sensor: str, left_out: Collection[int], path: Path, progress: Progress) -> None:

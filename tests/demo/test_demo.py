@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from edge_sdk.demo import broker as demo_broker
-from edge_sdk.demo import exercises, people
+from edge_sdk.demo import exercises, people, workshop
+from edge_sdk.demo.cli import cache_directory
 from edge_sdk.demo.score import Accuracy
 
 SECONDS = 12
@@ -45,7 +47,7 @@ def test_fused_beats_the_best_single_sensor_on_unseen_people(played: dict[str, d
     assert accuracy["fused"] >= 0.87
 
 
-def test_every_bundle_is_int8_and_within_half_a_point_of_float(played: dict[str, list[dict[str, object]]]) -> None:
+def test_every_bundle_is_int8_and_within_a_point_of_float(played: dict[str, list[dict[str, object]]]) -> None:
     bundles = played["bundles"]
 
     assert {(row["name"], row["format"]) for row in bundles} == {
@@ -60,6 +62,22 @@ def test_latency_is_measured_from_the_last_sample_to_the_commit(played: dict[str
     latency = played["latency_ms"]
 
     assert 0 < latency["live_p50"] <= latency["p50"] <= latency["p99"]
+
+
+@pytest.mark.usefixtures("played")
+def test_a_second_demo_waits_for_the_bundles_of_the_first() -> None:
+    told: list[str] = []
+    with (cache_directory() / "lock").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+
+        def progress(title: str, _done: int, _total: int) -> None:
+            told.append(title)
+            fcntl.flock(first, fcntl.LOCK_UN)
+
+        made = workshop.cached(cache_directory(), exercises.load_recordings(), progress=progress)
+
+    assert told[0] == "waiting for another demo that makes the same bundles"
+    assert set(made) == set(exercises.SENSORS)
 
 
 def test_people_are_never_on_both_sides_of_a_fold() -> None:
