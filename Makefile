@@ -62,12 +62,21 @@ bench: setup ## Side-by-side benchmarks into benchmarks/results.json; ONLY=name 
 
 reference: setup ## Write the reference pages anew from the types
 	$(BIN)/python docs/reference/generate.py
+	$(BIN)/python -m edge_sdk.config.schema device_configs/schema
 
 pictures: setup ## Photograph the monitor's page for the README
 	$(BIN)/python docs/pictures/make_screenshots.py
 
-lock: ## Pin every dependency anew, versions and hashes
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --extra dev --output-file requirements.lock
+COMPILE := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+lock: ## Pin every dependency anew, versions and hashes; what goes onto a board has locks of its own in deploy/
+	$(COMPILE) --python-version 3.11 pyproject.toml --extra dev --output-file requirements.lock
+	@for extra in litert onnx tflite; do \
+	  [ -e deploy/$$extra.lock ] || cp requirements.lock deploy/$$extra.lock; \
+	  $(COMPILE) --python-version 3.10 pyproject.toml --extra $$extra --output-file deploy/$$extra.lock; \
+	done
+	@$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' | \
+	  $(COMPILE) --python-version 3.10 - --output-file deploy/build.lock
 
 clean: ## Remove what was made here
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
