@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.contract.prediction import ContributorState, Prediction
 
-Policy = Literal["on_all", "on_any", "tick"]
+Policy = Literal["on_all", "on_any", "tick", "basepad"]
 
 _MAX_WAITING = 4096
 
@@ -38,9 +39,14 @@ class Aligner:
       STALE beyond it, ABSENT if there was none yet. For models of different rates; a base and its paddings.
     - ``tick``: one moment per multiple of `tick_ns`, states as in ``on_any``, as soon as every contributor has
       delivered for it or is past it, or `lateness_ns` after it.
+    - ``basepad``: one moment per prediction of `base`, with that word of each other that is nearest to it in time,
+      earlier or later: FRESH within `tolerance_ns`; else its last word before, as in ``on_all``: STALE within its max
+      age, or ABSENT. Given as soon as every contributor is past it, or `lateness_ns` after it. For sensors of one
+      rate and several phases. Without the base there are no moments.
 
-    Moments come in order of time. A prediction for a moment that has been given is counted as late; when contributors
-    go back behind their own last word, and nothing else comes for long, time was set back: the aligner begins anew.
+    Moments come in order of time. A prediction for a moment that has been given is counted as late and makes no
+    moment of its own; as its contributor's last word it still serves the moments behind. When contributors go back
+    behind their own last word, and nothing else comes for long, time was set back: the aligner begins anew.
 
     Args:
         contributors: Names of the models, in order.
@@ -48,6 +54,8 @@ class Aligner:
         max_age_ns: How old a contributor's last word may be; for all, or by name (0 where not named).
         lateness_ns: How long after a moment's end an absent contributor is waited for.
         tick_ns: The tick, for ``tick`` alone.
+        base: The contributor whose predictions make the moments, for ``basepad`` alone.
+        tolerance_ns: How far from the base's another's word may lie and still be FRESH, for ``basepad`` alone.
 
     Attributes:
         counters: ``predictions.late``, ``predictions.duplicate``, ``moments.forced``, ``ticks.skipped``,
@@ -65,14 +73,24 @@ class Aligner:
         max_age_ns: Mapping[str, int] | int,
         lateness_ns: int,
         tick_ns: int | None,
+        base: str | None = None,
+        tolerance_ns: int = 0,
     ) -> None:
         if not contributors or len(set(contributors)) != len(contributors):
             raise ConfigError(f"Contributors are {list(contributors)}; wanted is at least one, each name once.")
-        if policy not in {"on_all", "on_any", "tick"}:
-            raise ConfigError(f"policy is {policy!r}. {nearest(policy, ('on_all', 'on_any', 'tick'))}")
+        if policy not in get_args(Policy):
+            raise ConfigError(f"policy is {policy!r}. {nearest(policy, get_args(Policy))}")
         if (policy == "tick") != (tick_ns is not None and tick_ns > 0):
             raise ConfigError(f"policy is {policy!r} and tick_ns is {tick_ns}; 'tick' wants a tick, the others none.")
         self.contributors = tuple(contributors)
+        if (policy == "basepad") != (base is not None) or tolerance_ns < 0:
+            raise ConfigError(
+                f"policy is {policy!r}, base is {base!r} and tolerance_ns is {tolerance_ns}; "
+                "'basepad' wants a base and a tolerance of 0 or more, the others no base."
+            )
+        if base is not None:
+            self._check(base)
+        self._base, self._tolerance_ns = base, tolerance_ns
         ages = max_age_ns if isinstance(max_age_ns, Mapping) else dict.fromkeys(contributors, max_age_ns)
         for name in ages:
             self._check(name)
@@ -108,6 +126,8 @@ class Aligner:
                 self._counted["predictions.late"] += 1
                 if self._went_back(prediction):
                     self._late_in_a_row += 1
+                else:
+                    self._remember({prediction.model: prediction})
                 if self._late_in_a_row < max(3, 2 * len(self.contributors)):
                     return []
                 self._counted["clock.steps"] += 1
@@ -165,6 +185,8 @@ class Aligner:
 
     def _give(self, until_ns: int) -> list[Moment]:
         """All moments up to an event time."""
+        if self._policy == "basepad":
+            return self._based(until_ns)
         return self._ticks(until_ns) if self._policy == "tick" else self._joined(until_ns)
 
     def _joined(self, until_ns: int) -> list[Moment]:
@@ -178,6 +200,37 @@ class Aligner:
             self._remember(here)
             self._given_ns = t_ns
         return moments
+
+    def _based(self, until_ns: int) -> list[Moment]:
+        moments: list[Moment] = []
+        ends = sorted(self._waiting)
+        for place, t_ns in enumerate(ends):
+            if t_ns > until_ns:
+                break
+            here = self._waiting.pop(t_ns)
+            if self._base in here:
+                later = ends[place + 1 : bisect.bisect_right(ends, t_ns + self._tolerance_ns)]
+                moments.append(
+                    Moment(t_ns, tuple(self._nearest(name, t_ns, here, later) for name in self.contributors))
+                )
+                self._given_ns = t_ns
+            self._remember(here)
+        return moments
+
+    def _nearest(self, name: str, t_ns: int, here: Mapping[str, Prediction], later: Sequence[int]) -> Prediction:
+        """The word nearest to the base's, the earlier one of two; of `later` ends only the first can be it."""
+        if name in here:
+            return here[name]
+        last = self._last.get(name)
+        gap_ns = self._tolerance_ns + 1 if last is None else abs(t_ns - last.end_ns)
+        for end_ns in later:
+            if name in self._waiting[end_ns]:
+                if end_ns - t_ns < gap_ns:
+                    return self._waiting[end_ns][name]
+                break
+        if last is not None and gap_ns <= self._tolerance_ns:
+            return last
+        return self._missing(name, t_ns)
 
     def _ticks(self, until_ns: int) -> list[Moment]:
         moments: list[Moment] = []
@@ -204,15 +257,18 @@ class Aligner:
     def _remember(self, predictions: Mapping[str, Prediction]) -> None:
         """Keep the last word of each; in ``on_all`` only a FRESH one can be carried on."""
         for name, prediction in predictions.items():
+            last = self._last.get(name)
+            if last is not None and prediction.end_ns < last.end_ns:
+                continue
             if self._policy != "on_all" or prediction.state is ContributorState.FRESH:
                 self._last[name] = prediction
 
     def _missing(self, name: str, t_ns: int) -> Prediction:
         """What stands for a contributor that has nothing for this moment."""
         last = self._last.get(name)
-        if last is None or t_ns - last.end_ns > self._max_age_ns[name]:
+        if last is None or last.end_ns > t_ns or t_ns - last.end_ns > self._max_age_ns[name]:
             return _absent(name, t_ns)
-        return _stale(last)
+        return _stale(last) if last.state is ContributorState.FRESH else last
 
     def _latest(self, t_ns: int) -> Moment:
         """The last word of each, by age."""

@@ -75,3 +75,34 @@ def moments(
                 states.append("absent")
         told.append((t, tuple(states)))
     return told
+
+
+def latest(
+    names: Sequence[str], heard: Mapping[str, Sequence[int]], t: int, max_age: int
+) -> tuple[int, tuple[str, ...]]:
+    """A moment of ``on_any`` or ``tick``: the state of each by the age of its last word."""
+    states = []
+    for name in names:
+        before = [end for end in heard[name] if end <= t]
+        states.append("absent" if not before else "fresh" if t - max(before) <= max_age else "stale")
+    return t, tuple(states)
+
+
+def based(
+    names: Sequence[str], ends: Mapping[str, Sequence[int]], base: str, tolerance: int, max_age: int
+) -> list[tuple[int, tuple[tuple[str, int], ...]]]:
+    """``basepad`` without any lateness: for each word of the base, state and end of each contributor's word."""
+    told = []
+    for t in ends[base]:
+        said = []
+        for name in names:
+            near = min(ends[name], key=lambda end: (abs(end - t), end), default=None)
+            before = [end for end in ends[name] if end <= t]
+            if near is not None and abs(near - t) <= tolerance:
+                said.append(("fresh", near))
+            elif before and t - before[-1] <= max_age:
+                said.append(("stale", before[-1]))
+            else:
+                said.append(("absent", t))
+        told.append((t, tuple(said)))
+    return told

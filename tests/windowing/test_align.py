@@ -19,8 +19,19 @@ def says(model: str, end: int, state: ContributorState = ContributorState.FRESH)
     return Prediction(model, end - 1, end, state=state, probabilities=np.array([0.25, 0.75]))
 
 
-def aligner(policy: Any = "on_all", *, max_age: Any = 0, lateness: int = 0, tick: int | None = None) -> Aligner:
-    return Aligner(NAMES, policy=policy, max_age_ns=max_age, lateness_ns=lateness, tick_ns=tick)
+def aligner(
+    policy: Any = "on_all", *, max_age: Any = 0, lateness: int = 0, tick: int | None = None, tolerance: int = 0
+) -> Aligner:
+    base = "a" if policy == "basepad" else None
+    return Aligner(
+        NAMES,
+        policy=policy,
+        max_age_ns=max_age,
+        lateness_ns=lateness,
+        tick_ns=tick,
+        base=base,
+        tolerance_ns=tolerance,
+    )
 
 
 def told(moments: list[Moment]) -> list[tuple[int, tuple[str, ...]]]:
@@ -48,9 +59,80 @@ def test_on_all_gives_what_the_oracle_says_however_contributors_interleave(
     assert one.counters == {}
 
 
+def interleaved(ends: dict[str, list[int]], order: Any) -> list[Prediction]:
+    """Words of each in order, those of several in any."""
+    queues, told_in = {name: list(each) for name, each in ends.items()}, []
+    while any(queues.values()):
+        name = order.choice([name for name, queue in queues.items() if queue])
+        told_in.append(says(name, queues[name].pop(0)))
+    return told_in
+
+
+some_ends = st.fixed_dictionaries({name: st.sets(st.integers(1, 25), max_size=15).map(sorted) for name in NAMES})
+
+
+@given(ends=some_ends, order=st.randoms(), max_age=st.integers(0, 4), tolerance=st.integers(0, 4))
+@settings(max_examples=200, deadline=None)
+def test_basepad_gives_what_the_oracle_says_however_contributors_interleave(
+    ends: dict[str, list[int]], order: Any, max_age: int, tolerance: int
+) -> None:
+    one = aligner("basepad", max_age=max_age, tolerance=tolerance)
+
+    made = [moment for word in interleaved(ends, order) for moment in one.push(word)] + one.flush()
+
+    said = [(m.t_ns, tuple((p.state.value, p.end_ns) for p in m.predictions)) for m in made]
+    assert said == oracle.based(NAMES, ends, "a", tolerance, max_age)
+    assert one.counters == {}
+
+
+@given(ends=some_ends, order=st.randoms(), max_age=st.integers(0, 4), tick=st.integers(1, 7))
+@settings(max_examples=200, deadline=None)
+def test_ticks_are_what_the_oracle_says_however_contributors_interleave(
+    ends: dict[str, list[int]], order: Any, max_age: int, tick: int
+) -> None:
+    one = aligner("tick", max_age=max_age, tick=tick)
+    words = interleaved(ends, order)
+
+    made = [moment for word in words for moment in one.push(word)] + one.flush()
+
+    if one.counters:  # the first word of all stood behind that of another: ticks before it were never begun
+        assert set(one.counters) == {"predictions.late"}
+        return
+    begun = (words[0].end_ns - 1) // tick * tick if words else 0
+    last = max((end for each in ends.values() for end in each), default=0)
+    ticks = range(begun + tick, -(-last // tick) * tick + 1, tick)
+    assert told(made) == [oracle.latest(NAMES, ends, t, max_age) for t in ticks]
+
+
+@given(words=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 3)), max_size=40), max_age=st.integers(0, 4))
+@settings(max_examples=200, deadline=None)
+def test_on_any_gives_a_moment_for_each_word_that_is_not_late_and_late_words_serve_the_next(
+    words: list[tuple[str, int]], max_age: int
+) -> None:
+    one, heard, given_to = aligner("on_any", max_age=max_age), {name: [0] for name in NAMES}, 0
+    for name, step in words:
+        end = max(heard[name][-1] + 1, given_to - 2 + step)
+        moments = one.push(says(name, end))
+        heard[name].append(end)
+        if end < given_to:
+            assert moments == []
+            continue
+        given_to = end
+        known = {each: ends[1:] for each, ends in heard.items()}
+        assert told(moments) == [oracle.latest(NAMES, known, end, max_age)]
+
+
+def test_a_sensor_that_is_always_a_little_late_still_counts() -> None:
+    one = aligner("on_any", max_age=15)
+    one.push(says("a", 10))
+    assert one.push(says("b", 8)) == []
+    assert told(one.push(says("a", 20))) == [(20, ("fresh", "fresh", "absent"))]
+    assert one.counters == {"predictions.late": 1}
+
+
 @given(
     pushes=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(1, 60)), max_size=60),
-    policy=st.sampled_from(["on_all", "tick"]),
+    policy=st.sampled_from(["on_all", "tick", "basepad"]),
     nows=st.lists(st.integers(0, 80), max_size=10),
 )
 @settings(max_examples=100, deadline=None)
@@ -168,6 +250,7 @@ def test_a_contributor_that_never_comes_does_not_fill_the_memory() -> None:
         {"policy": "tick"},
         {"policy": "on_all", "tick": 5},
         {"policy": "on_all", "max_age": {"d": 1}},
+        {"policy": "basepad", "tolerance": -1},
     ],
 )
 def test_contradictory_arguments_are_refused(arguments: dict[str, Any]) -> None:
