@@ -1,8 +1,9 @@
-"""YAML: files into strict structs, with errors that name line, field and nearest name."""
+"""YAML: files into strict structs, with errors that name line, column, field and nearest name."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import yaml
 from edge_sdk.base.errors import ConfigError, nearest
 
 _T = TypeVar("_T")
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+_AT = re.compile(r"^(?P<what>.*?)(?: - at (?P<key>`key` in )?`(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _STEP = re.compile(r"\.(?P<key>[^.\[\]]+)|\[(?P<index>\d+|\.\.\.)\]")
 
@@ -64,13 +65,34 @@ def _parse(text: str, *, source: str) -> tuple[Any, yaml.Node | None]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {error}.") from error
     if repeated := _repeated_key(root):
-        raise ConfigError(
-            f"{source}:{repeated.start_mark.line + 1}: {repeated.value!r} stands twice. Keep one of them."
-        )
+        raise ConfigError(f"{source}:{_mark(repeated)}: {repeated.value!r} stands twice. Keep one of them.")
     return data, root
 
 
-def convert(data: object, kind: type[_T], *, source: str, directory: Path, root: yaml.Node | None = None) -> _T:
+def place(path: Path, steps: Sequence[str]) -> str:
+    """Where a field stands, for the head of a message: ``station.yaml:7:5: streams.level.models``.
+
+    Args:
+        path: A file that was read before.
+        steps: Names and indices down to the field.
+    """
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):  # changed since it was read: then without a line
+        root = None
+    where = _position(root, list(steps))
+    return f"{path}:{where}: {'.'.join(steps)}" if where else f"{path}: {'.'.join(steps)}"
+
+
+def convert(
+    data: object,
+    kind: type[_T],
+    *,
+    source: str,
+    directory: Path,
+    root: yaml.Node | None = None,
+    at: Sequence[str] = (),
+) -> _T:
     """Turn parsed data into `kind`, with the same errors.
 
     Args:
@@ -78,7 +100,8 @@ def convert(data: object, kind: type[_T], *, source: str, directory: Path, root:
         kind: A msgspec struct; its fields of type `Path` are taken relative to `directory`.
         source: Named in errors.
         directory: Where relative paths begin.
-        root: The YAML node of `data`: gives the lines.
+        root: The YAML node of the whole file: gives the lines. None = the file `source` is read for them, if it is one.
+        at: Names and indices from the file's root down to `data`.
 
     Raises:
         ConfigError: As `read_yaml`.
@@ -89,20 +112,69 @@ def convert(data: object, kind: type[_T], *, source: str, directory: Path, root:
             return directory / value
         raise ValueError(f"Expected a path, got {value!r}")
 
+    def attempt(given: object) -> _T:
+        return msgspec.convert(given, kind, str_keys=True, dec_hook=decode)
+
     try:
-        return msgspec.convert(data, kind, str_keys=True, dec_hook=decode)
+        return attempt(data)
     except msgspec.ValidationError as error:
-        matched = _AT.match(str(error))
-        what, path = (matched["what"], matched["path"] or "$") if matched else (str(error), "$")
-        steps = [found["key"] or found["index"] for found in _STEP.finditer(path[1:])]
+        what, steps = _named(error, data, attempt)
         hint = ""
         if unknown := _UNKNOWN.search(what):
             hint = f" {nearest(unknown['name'], _fields(kind, steps))}"
             steps.append(unknown["name"])
-        line = _line(root, steps)
-        where = f"{source}:{line}" if line else source
-        field = ".".join(steps) or "the file"
-        raise ConfigError(f"{where}: {field}: {what[:1].lower()}{what[1:]}.{hint}") from error
+        elif what.startswith("Expected `str`, got"):
+            hint = " Put it into quotes."
+        steps = [*at, *steps]
+        if root is None:
+            where = place(Path(source), steps)
+        else:
+            position = _position(root, steps)
+            where = f"{source}{position and f':{position}'}: {'.'.join(steps)}"
+        raise ConfigError(f"{where}{'' if steps else 'the file'}: {what[:1].lower()}{what[1:]}.{hint}") from error
+
+
+def _named(error: msgspec.ValidationError, data: Any, attempt: Callable[[object], object]) -> tuple[str, list[str]]:
+    """What is wrong, and the steps down to it.
+
+    msgspec says ``[...]`` for a key of a mapping: of the mapping's items the first is meant that alone fails alike.
+    """
+    matched = _AT.match(str(error))
+    if matched is None:
+        return str(error), []
+    steps = [found["key"] or found["index"] for found in _STEP.finditer((matched["path"] or "$")[1:])]
+    if matched["key"]:
+        steps.append("...")
+    for index, step in enumerate(steps):
+        if step == "...":
+            for key, value in _at(data, steps[:index]).items():
+                try:
+                    attempt(_replaced(data, steps[:index], {key: value}))
+                except msgspec.ValidationError as alone:
+                    if str(alone) == str(error):
+                        steps[index] = str(key)
+                        break
+    return matched["what"], steps
+
+
+def _at(data: Any, steps: Sequence[str]) -> Any:
+    for step in steps:
+        data = data[_key(data, step)]
+    return data
+
+
+def _key(data: Any, step: str) -> Any:
+    """The index or key that is written `step`; YAML keys may be numbers."""
+    return int(step) if isinstance(data, list) else next(key for key in data if str(key) == step)
+
+
+def _replaced(data: Any, steps: Sequence[str], value: object) -> Any:
+    """A copy of `data` with `value` at `steps`."""
+    if not steps:
+        return value
+    key = _key(data, steps[0])
+    below = _replaced(data[key], steps[1:], value)
+    return [*data[:key], below, *data[key + 1 :]] if isinstance(data, list) else {**data, key: below}
 
 
 def _fields(kind: Any, steps: list[str]) -> list[str]:
@@ -110,14 +182,21 @@ def _fields(kind: Any, steps: list[str]) -> list[str]:
     info: Any = msgspec.inspect.type_info(kind)
     for step in steps:
         info = _below(info, step)
-    for option in getattr(info, "types", (info,)):
+    for option in _options(info):
         if isinstance(option, msgspec.inspect.StructType):
             return [field.encode_name for field in option.fields]
     return []
 
 
+def _options(info: Any) -> Sequence[Any]:
+    """The types that a field may have, without their descriptions."""
+    while isinstance(info, msgspec.inspect.Metadata):
+        info = info.type
+    return getattr(info, "types", (info,))
+
+
 def _below(info: Any, step: str) -> Any:
-    for option in getattr(info, "types", (info,)):
+    for option in _options(info):
         if isinstance(option, msgspec.inspect.StructType):
             for field in option.fields:
                 if field.encode_name == step:
@@ -129,25 +208,27 @@ def _below(info: Any, step: str) -> Any:
     return info
 
 
-def _line(node: yaml.Node | None, steps: list[str]) -> int:
-    """The line of the field at `steps`, or of the nearest thing above it that is there; 0 = not known."""
+def _mark(node: yaml.Node) -> str:
+    return f"{node.start_mark.line + 1}:{node.start_mark.column + 1}"
+
+
+def _position(node: yaml.Node | None, steps: list[str]) -> str:
+    """``line:column`` of the field at `steps`, or of the nearest thing above it that is there; empty = not known."""
     if node is None:
-        return 0
-    line: int = node.start_mark.line + 1
+        return ""
+    found = _mark(node)
     for step in steps:
         if isinstance(node, yaml.MappingNode):
             pair = next(((key, value) for key, value in node.value if key.value == step), None)
-            if pair is None and step == "..." and len(node.value) == 1:
-                pair = node.value[0]
             if pair is None:
                 break
-            line, node = pair[0].start_mark.line + 1, pair[1]
+            found, node = _mark(pair[0]), pair[1]
         elif isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
             node = node.value[int(step)]
-            line = node.start_mark.line + 1
+            found = _mark(node)
         else:
             break
-    return line
+    return found
 
 
 def _repeated_key(node: yaml.Node | None) -> yaml.ScalarNode | None:

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.base.ids import ID_PATTERN
-from edge_sdk.base.yaml import read_yaml
+from edge_sdk.base.yaml import place, read_yaml
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 64 letters, digits, '_' or '-'.")]
 Positive = Annotated[float, Meta(gt=0)]
@@ -28,12 +28,13 @@ class BrokerConfig(_Strict, frozen=True, kw_only=True):
     ca_file: Annotated[Path | None, Meta(description="Certificates to believe; default: the system's.")] = None
     certificate_file: Annotated[Path | None, Meta(description="Our certificate, for mutual TLS.")] = None
     key_file: Annotated[Path | None, Meta(description="Its private key.")] = None
-    username: str | None = None
+    username: Annotated[str | None, Meta(description="Who we are there; default: anonymous.")] = None
     password_file: Annotated[Path | None, Meta(description="File with the password, one line.")] = None
     delivery: Annotated[
         Literal["monitor", "broker"],
         Meta(description="Who says that a result is safe: the monitor's receipt, or (weaker) the broker's PUBACK."),
     ] = "monitor"
+    home_assistant: Annotated[bool, Meta(description="Introduce the station to Home Assistant on this broker.")] = False
 
 
 class TrustConfig(_Strict, frozen=True, kw_only=True):
@@ -60,6 +61,9 @@ class ModelConfig(_Strict, frozen=True, kw_only=True):
     threads: Annotated[int, Meta(ge=1, description="Threads for one call.")] = 1
     delegates: Annotated[tuple[str, ...], Meta(description="Delegates or execution providers, in order.")] = ()
     fallback: Annotated[Literal["cpu"] | None, Meta(description="'cpu' = run there if a delegate is missing.")] = None
+    max_age_s: Annotated[
+        NotNegative | None, Meta(description="How long its old prediction still counts, s; default: the stream's.")
+    ] = None
 
 
 class FusionConfig(_Strict, frozen=True, kw_only=True):
@@ -75,13 +79,19 @@ class FusionConfig(_Strict, frozen=True, kw_only=True):
 class StreamConfig(_Strict, frozen=True, kw_only=True):
     """One stream of fused results."""
 
-    models: Annotated[tuple[ModelConfig, ...], Meta(min_length=1)]
-    fusion: FusionConfig = FusionConfig()
-    align: Annotated[Literal["on_all", "on_any"], Meta(description="When windows of several models make a result.")] = (
-        "on_all"
+    models: Annotated[
+        tuple[ModelConfig, ...], Meta(min_length=1, description="The models; all answer the same question.")
+    ]
+    fusion: Annotated[FusionConfig, Meta(description="How their predictions become one.")] = FusionConfig()
+    align: Annotated[
+        Literal["on_all", "on_any", "tick"],
+        Meta(description="When a result is made: at each window of all models, of any of them, or every tick_s."),
+    ] = "on_all"
+    tick_s: Annotated[Positive | None, Meta(description="From one result to the next, s; for `align: tick`.")] = None
+    lateness_s: Annotated[NotNegative, Meta(description="How long to wait for late samples and absent sensors, s.")] = (
+        2.0
     )
-    lateness_s: Annotated[NotNegative, Meta(description="How long to wait for late samples and absent sensors.")] = 2.0
-    max_age_s: Annotated[NotNegative, Meta(description="How long an old prediction still counts as stale.")] = 30.0
+    max_age_s: Annotated[NotNegative, Meta(description="How long an old prediction still counts as stale, s.")] = 30.0
 
 
 class OutboxConfig(_Strict, frozen=True, kw_only=True):
@@ -103,15 +113,15 @@ class LocationConfig(_Strict, frozen=True, kw_only=True):
 class StationConfig(_Strict, frozen=True, kw_only=True):
     """The whole file. Relative paths in it are relative to the file."""
 
-    site: Id
-    station: Id
-    state_directory: Annotated[Path, Meta(description="Where the outbox lives.")]
-    broker: BrokerConfig = BrokerConfig()
-    trust: TrustConfig = TrustConfig()
-    location: LocationConfig | None = None
-    sensors: Annotated[dict[Id, SensorConfig], Meta(min_length=1)]
-    streams: Annotated[dict[Id, StreamConfig], Meta(min_length=1)]
-    outbox: OutboxConfig = OutboxConfig()
+    site: Annotated[Id, Meta(description="The site's id: 1 to 64 letters, digits, '_' or '-'.")]
+    station: Annotated[Id, Meta(description="The station's id, its own within the site: as the site's.")]
+    state_directory: Annotated[Path, Meta(description="Where the outbox and crash reports live.")]
+    broker: Annotated[BrokerConfig, Meta(description="Where results go.")] = BrokerConfig()
+    trust: Annotated[TrustConfig, Meta(description="Whose bundles are accepted; without it none is.")] = TrustConfig()
+    location: Annotated[LocationConfig | None, Meta(description="Where the station stands, for maps.")] = None
+    sensors: Annotated[dict[Id, SensorConfig], Meta(min_length=1, description="What measures, by name.")]
+    streams: Annotated[dict[Id, StreamConfig], Meta(min_length=1, description="What is made of it, by name.")]
+    outbox: Annotated[OutboxConfig, Meta(description="How much may wait for the monitor.")] = OutboxConfig()
     health_every_s: Annotated[Positive, Meta(description="Seconds between health messages.")] = 10.0
 
 
@@ -119,14 +129,30 @@ def read_station(path: Path) -> StationConfig:
     """Read ``station.yaml``; check what one field alone cannot show.
 
     Raises:
-        ConfigError: With file, line, field and remedy.
+        ConfigError: With file, line, column, field and remedy.
     """
     config = read_yaml(path, StationConfig)
     for stream, settings in config.streams.items():
-        for index, model in enumerate(settings.models):
-            if model.sensor is not None and model.sensor not in config.sensors:
-                raise ConfigError(
-                    f"{path}: streams.{stream}.models[{index}].sensor: no sensor {model.sensor!r} in this file. "
-                    f"{nearest(model.sensor, config.sensors)}"
-                )
+        _check_stream(path, config, stream, settings)
+    broker = config.broker
+    if broker.key_file is not None and broker.certificate_file is None:
+        raise ConfigError(f"{place(path, ['broker', 'key_file'])}: a key of nothing. Give certificate_file, too.")
+    if broker.password_file is not None and broker.username is None and "@" not in broker.url:
+        raise ConfigError(f"{place(path, ['broker', 'password_file'])}: a password of nobody. Give username, too.")
     return config
+
+
+def _check_stream(path: Path, config: StationConfig, stream: str, settings: StreamConfig) -> None:
+    here = ["streams", stream]
+    if (settings.align == "tick") != (settings.tick_s is not None):
+        where = place(path, [*here, "align" if settings.tick_s is None else "tick_s"])
+        raise ConfigError(f"{where}: `align: tick` and tick_s go together. Give both, or neither.")
+    if settings.fusion.file is not None and settings.fusion.options:
+        where = place(path, [*here, "fusion", "options"])
+        raise ConfigError(f"{where}: the fusion file holds the options. Remove these, or `file`.")
+    for index, model in enumerate(settings.models):
+        if model.sensor is not None and model.sensor not in config.sensors:
+            raise ConfigError(
+                f"{place(path, [*here, 'models', str(index), 'sensor'])}: no sensor {model.sensor!r} in this file. "
+                f"{nearest(model.sensor, config.sensors)}"
+            )

@@ -41,9 +41,10 @@ class Pipeline:
         *,
         stream: str = "fused",
         sensors: Mapping[str, str] | None = None,
-        align: Literal["on_all", "on_any"] = "on_all",
+        align: Literal["on_all", "on_any", "tick"] = "on_all",
+        tick_s: float | None = None,
         lateness_s: float = 2.0,
-        max_age_s: float = 30.0,
+        max_age_s: float | Mapping[str, float] = 30.0,
     ) -> None:
         """Put a stream together.
 
@@ -52,9 +53,11 @@ class Pipeline:
             fuser: How they become one; None = log-opinion pool.
             stream: Name of the stream.
             sensors: Name of the sensor that each model reads, by model name; default: what its bundle names.
-            align: When windows of several models make a result.
+            align: When windows of several models make a result: see `Aligner`.
+            tick_s: Event time from one result to the next; for ``tick`` alone.
             lateness_s: How long, in event time, to wait for late samples and absent sensors.
-            max_age_s: How old a prediction may be and still count as stale rather than absent.
+            max_age_s: How old a prediction may be and still count as stale rather than absent; for all models, or
+                by name (0 where not named).
 
         Raises:
             ConfigError: The models do not fit together.
@@ -75,9 +78,13 @@ class Pipeline:
         self._aligner = Aligner(
             [model.name for model in self.models],
             policy=align,
-            max_age_ns=round(max_age_s * 1e9),
+            max_age_ns=(
+                {name: round(age_s * 1e9) for name, age_s in max_age_s.items()}
+                if isinstance(max_age_s, Mapping)
+                else round(max_age_s * 1e9)
+            ),
             lateness_ns=round(lateness_s * 1e9),
-            tick_ns=None,
+            tick_ns=None if tick_s is None else round(tick_s * 1e9),
         )
         self._flags = tuple(f"fallback.{model.name}" for model in self.models if model.fallback)
         self._digests = {model.name: model.bundle.digest for model in self.models}

@@ -9,8 +9,8 @@ from typing import Any
 import edge_sdk
 from edge_sdk.base import plugins
 from edge_sdk.base.clock import Clock, to_datetime
-from edge_sdk.base.errors import ConfigError
-from edge_sdk.base.yaml import convert
+from edge_sdk.base.errors import ConfigError, PluginError
+from edge_sdk.base.yaml import convert, place
 from edge_sdk.config.station import BrokerConfig, FusionConfig, ModelConfig, StationConfig, StreamConfig
 from edge_sdk.contract.events import Birth
 from edge_sdk.contract.trust import Trust
@@ -59,21 +59,20 @@ class Assembly:
         """Build one fuser. Raises ConfigError for wrong options, PluginError for an unknown name, BundleError."""
         if settings.file is not None:
             return read_fusion(settings.file, self.trust()).open()
-        fuser: Fuser = self._plugin(FUSERS, settings.method, settings.options, f"streams.{stream}.fusion.options")
+        fuser: Fuser = self._plugin(FUSERS, settings.method, settings.options, ["streams", stream, "fusion", "method"])
         return fuser
 
     def pipeline(self, stream: str, settings: StreamConfig) -> Pipeline:
         """Build one stream: open its models, find their sensors."""
         models = [self.model(model) for model in settings.models]
-        sensors = {
-            model.name: chosen.sensor or model.bundle.manifest.sensor
-            for model, chosen in zip(models, settings.models, strict=True)
-        }
-        for name, sensor in sensors.items():
+        pairs = list(zip(models, settings.models, strict=True))
+        sensors = {model.name: chosen.sensor or model.bundle.manifest.sensor for model, chosen in pairs}
+        for index, (name, sensor) in enumerate(sensors.items()):
             if sensor not in self.config.sensors:
                 raise ConfigError(
-                    f"{self.path}: streams.{stream}: model {name!r} reads sensor {sensor!r}, and there is none of that "
-                    f"name. Sensors are {', '.join(self.config.sensors)}; write `sensor: NAME` beside its bundle."
+                    f"{place(self.path, ['streams', stream, 'models', str(index)])}: model {name!r} reads sensor "
+                    f"{sensor!r}, and there is none of that name. Sensors are {', '.join(self.config.sensors)}; "
+                    "write `sensor: NAME` beside its bundle."
                 )
         self._check_fitted(stream, settings, models)
         return Pipeline(
@@ -82,8 +81,12 @@ class Assembly:
             stream=stream,
             sensors=sensors,
             align=settings.align,
+            tick_s=settings.tick_s,
             lateness_s=settings.lateness_s,
-            max_age_s=settings.max_age_s,
+            max_age_s={
+                model.name: settings.max_age_s if chosen.max_age_s is None else chosen.max_age_s
+                for model, chosen in pairs
+            },
         )
 
     def pipelines(self) -> list[Pipeline]:
@@ -94,7 +97,7 @@ class Assembly:
         """Build one sensor; nothing is opened yet. Raises ConfigError, PluginError, SensorError."""
         settings = self.config.sensors[name]
         sensor: Sensor = self._plugin(
-            SENSORS, settings.kind, settings.options, f"sensors.{name}.options", name, clock=self._clock
+            SENSORS, settings.kind, settings.options, ["sensors", name, "kind"], name, clock=self._clock
         )
         return sensor
 
@@ -141,15 +144,26 @@ class Assembly:
             if name not in given or wanted.get(name, "another") not in {"", given[name]}
         }
         if wrong:
+            where = place(self.path, ["streams", stream, "fusion", "file"])
             raise ConfigError(
-                f"{self.path}: streams.{stream}: {settings.fusion.file.name} was fitted with other bundles of "
-                f"{', '.join(sorted(wrong))}. Name those, or fit again with `edge-sdk fuse fit`."
+                f"{where}: {settings.fusion.file.name} was fitted with other bundles of {', '.join(sorted(wrong))}. "
+                "Name those, or fit again with `edge-sdk fuse fit`."
             )
 
-    def _plugin(self, group: str, name: str, options: dict[str, Any], where: str, *args: Any, **more: Any) -> Any:
-        kind = plugins.load(group, name)
-        given = convert(options, kind.Options, source=f"{self.path}: {where}", directory=self.path.parent)
-        return kind(*args, given, **more)
+    def _plugin(
+        self, group: str, name: str, options: dict[str, Any], named_at: list[str], *args: Any, **more: Any
+    ) -> Any:
+        """Make a plug-in whose name stands at `named_at` and whose options stand beside it."""
+        options_at = [*named_at[:-1], "options"]
+        try:
+            kind = plugins.load(group, name)
+        except PluginError as error:
+            raise PluginError(f"{place(self.path, named_at)}: {error}") from error
+        given = convert(options, kind.Options, source=str(self.path), directory=self.path.parent, at=options_at)
+        try:
+            return kind(*args, given, **more)
+        except ConfigError as error:
+            raise ConfigError(f"{place(self.path, options_at)}: {error}") from error
 
 
 def broker_address(config: BrokerConfig) -> BrokerAddress:

@@ -60,6 +60,7 @@ class Station:
             birth=self._birth,
             clock=clock,
             delivery=config.broker.delivery,
+            home_assistant=config.broker.home_assistant,
         )
         self.engine = Engine(
             sensors=sensors,
@@ -77,6 +78,7 @@ class Station:
             drain_s: After a signal, how long the outbox may still drain; what is left stays on disk.
         """
         log.info("station starts", extra={"station": self._config.station, "epoch": self.outbox.epoch})
+        self._tell_salvage()
         try:
             async with self.bridge, anyio.create_task_group() as group:
                 group.start_soon(self.bridge.run, name=self.bridge.name)
@@ -105,6 +107,7 @@ class Station:
             t=to_datetime(self._clock.wall_ns()),
             outbox_rows=stats.rows,
             outbox_bytes=stats.file_bytes,
+            epoch=self.outbox.epoch,
             oldest=stats.oldest,
             counters=self.counters(),
             sensors={name: state.value for name, state in self.engine.sensors.items()},
@@ -147,11 +150,24 @@ class Station:
             self.bridge.announce(self.health())
             await anyio.sleep(self._config.health_every_s)
 
+    def _tell_salvage(self) -> None:
+        """The outbox file was damaged when it was opened: say what was saved and what was not."""
+        saved = self.outbox.salvaged
+        if saved is None:
+            return
+        self._noticed(
+            "outbox.salvaged",
+            f"The outbox was damaged: {len(saved.rows)} results were saved, at least {saved.damaged} were not. "
+            "Is the card failing?",
+            {"saved": len(saved.rows), "damaged": saved.damaged},
+        )
+        self.outbox.salvaged = None  # it holds every row that was saved
+
     def _accepted(self, rows: Sequence[OutboxRow]) -> None:
         self.bridge.offer(rows)
 
     def _noticed(self, name: str, message: str, detail: dict[str, Any]) -> None:
-        lost = name.endswith((".lost", ".refused"))
+        lost = name.endswith((".lost", ".refused", ".salvaged"))
         self.bridge.announce(
             StationEvent(
                 station=self._config.station,

@@ -35,21 +35,29 @@ def test_a_good_file_is_read_and_its_paths_begin_where_it_lies(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("station: gate-7", "statoin: gate-7", r"test.yaml:2: statoin: .*unknown field.*Did you mean 'station'"),
-        ("sensor: light", "sensr: light", r"test.yaml:10: streams.*sensr.*Did you mean 'sensor'"),
-        ("site: city", "site: ci/ty", r"test.yaml:1: site: "),
+        ("station: gate-7", "statoin: gate-7", r"test.yaml:2:1: statoin: .*unknown field.*Did you mean 'station'"),
+        ("sensor: light", "sensr: light", r"test.yaml:10:9: streams.*sensr.*Did you mean 'sensor'"),
+        ("site: city", "site: ci/ty", r"test.yaml:1:1: site: "),
         (
             "{kind: simulated, options: {rate_hz: 1}}",
             "{options: {}}",
-            r"test.yaml:5: sensors.*missing required.*`kind`",
+            r"test.yaml:5:3: sensors.*missing required.*`kind`",
         ),
-        ("site: city", "site: city\nsite: town", r"test.yaml:2: 'site' stands twice"),
+        ("site: city", "site: city\nsite: town", r"test.yaml:2:1: 'site' stands twice"),
+        ("light: {kind", "l ight: {kind", r"test.yaml:5:3: sensors.l ight: expected `str` matching"),
+        (
+            "streams:",
+            "streams:\n  first: {models: [{bundle: b}]}\n  second: {models: [{bundle: b}, {bundel: c}]}",
+            r"test.yaml:8:35: streams.second.models.1.bundel: .*Did you mean 'bundle'",
+        ),
+        ("sensors:", "sensors:\n  7: {kind: simulated}", r"test.yaml:5:3: sensors.7: .*quotes"),
+        ("station: gate-7", "station: 007", r"test.yaml:2:1: station: .*quotes"),
         ("site: city", "site: [", r"test.yaml:\d+:\d+: not YAML"),
-        ("bundle: light.edge", "bundle: 7", r"test.yaml:9: .*"),
+        ("bundle: light.edge", "bundle: 7", r"test.yaml:9:9: .*"),
         (
             "    models:",
             "    align: sometimes\n    models:",
-            r"test.yaml:8: streams.*[Ii]nvalid enum value 'sometimes'",
+            r"test.yaml:8:5: streams.*[Ii]nvalid enum value 'sometimes'",
         ),
     ],
 )
@@ -60,10 +68,24 @@ def test_a_mistake_is_named_with_its_line(old: str, new: str, says: str) -> None
         parse_yaml(GOOD.replace(old, new), StationConfig, source="test.yaml")
 
 
-def test_a_model_of_an_unknown_sensor_offers_the_nearest(tmp_path: Path) -> None:
-    (tmp_path / "station.yaml").write_text(GOOD.replace("sensor: light", "sensor: lihgt"))
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("sensor: light", "sensor: lihgt", r"station.yaml:10:9: .*no sensor 'lihgt'.*Did you mean 'light'"),
+        ("    models:", "    align: tick\n    models:", r"station.yaml:8:5: streams.occupancy.align: .*tick_s"),
+        ("    models:", "    tick_s: 5\n    models:", r"station.yaml:8:5: streams.occupancy.tick_s: .*align: tick"),
+        ("site: city", "site: city\nbroker: {key_file: k}", r"station.yaml:2:10: broker.key_file: .*certificate_file"),
+        ("site: city", "site: city\nbroker: {password_file: p}", r"station.yaml:2:10: .*Give username"),
+        ("    models:", "    fusion: {file: f, options: {a: 1}}\n    models:", r"station.yaml:8:23: .*Remove these"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_named_with_their_line(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    assert old in GOOD
+    (tmp_path / "station.yaml").write_text(GOOD.replace(old, new))
 
-    with pytest.raises(ConfigError, match=r"no sensor 'lihgt'.*Did you mean 'light'"):
+    with pytest.raises(ConfigError, match=says):
         read_station(tmp_path / "station.yaml")
 
 

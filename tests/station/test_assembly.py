@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.base.errors import ConfigError, TrustError
 from edge_sdk.config.station import read_station
+from edge_sdk.contract.reading import Reading
 from edge_sdk.contract.trust import SigningKey
 from edge_sdk.fusion.file import FusionSpec, write_fusion
 from edge_sdk.runtime.pipeline import Pipeline
@@ -24,6 +27,24 @@ streams:
   level:
     models: [{bundle: tiny.edge}]
     fusion: {file: level.fusion}
+"""
+START_S = 1_700_000_000
+TICKING = """\
+site: roof
+station: alone
+state_directory: state
+trust: {allow_unsigned: true}
+sensors:
+  a: {kind: simulated, options: {rate_hz: 2, channels: 2}}
+  b: {kind: simulated, options: {rate_hz: 2, channels: 2}}
+streams:
+  level:
+    align: tick
+    tick_s: 2
+    lateness_s: 1
+    models:
+      - {bundle: a.edge, runtime: scripted}
+      - {bundle: b.edge, runtime: scripted, max_age_s: 1}
 """
 
 
@@ -57,3 +78,27 @@ def test_a_fusion_file_for_other_bundles_is_refused(tmp_path: Path, contributors
 def test_a_fusion_file_of_a_stranger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrustError):
         pipeline(tmp_path, key=SigningKey.new())
+
+
+def test_the_tick_and_the_age_of_each_model_come_from_the_file(tmp_path: Path) -> None:
+    models = [
+        tiny_bundle(tmp_path / f"{name}.edge", name=name, sensor=name, answers=((0.2, 0.3, 0.5),)) for name in "ab"
+    ]
+    assert models
+    (tmp_path / "station.yaml").write_text(TICKING)
+    config = read_station(tmp_path / "station.yaml")
+
+    [made] = Assembly(config, tmp_path / "station.yaml", clock=SystemClock()).pipelines()
+    samples = np.full((2, 2), 0.5, np.float32)
+    results = [result for n in range(2) for name in "ab" for result in made.push(block(name, n, samples))]
+    results += [result for n in range(2, 8) for result in made.push(block("a", n, samples))]  # b is lost
+
+    assert {result.t.timestamp() % 2 for result in results} == {0.0}
+    states = [result.contributors[1].state for result in results if result.t.timestamp() > START_S + 4]
+    assert states
+    assert set(states) == {"stale"}
+    assert results[-1].contributors[0].state == "fresh"
+
+
+def block(sensor: str, second: int, samples: NDArray[np.float32]) -> Reading:
+    return Reading(sensor, samples, (START_S + second) * 1_000_000_000, rate_hz=2.0)

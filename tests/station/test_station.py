@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,71 +13,14 @@ from click.testing import CliRunner, Result
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.base.errors import BundleError, ConfigError
 from edge_sdk.cli import commands
-from edge_sdk.contract.manifest import Windowing
-from edge_sdk.contract.trust import SigningKey
 from edge_sdk.outbox.sqlite import SqliteOutbox
-from tests.brokers import RunningBroker, mosquitto
-from tests.models import LENGTH, tiny_bundle
-
-STATION = """\
-site: roof
-station: alone
-state_directory: state
-broker: {{url: "{broker}", delivery: broker}}
-trust: {{keys: [key.pub]}}
-sensors:
-  thing: {{kind: simulated, options: {{rate_hz: 50, block_s: 0.1, channels: 2}}}}
-streams:
-  level:
-    models: [{{bundle: tiny.edge}}]
-"""
-EDGE_SDK = [sys.executable, "-m", "edge_sdk.cli"]
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[RunningBroker]:
-    (tmp_path / "broker").mkdir()
-    with mosquitto(tmp_path / "broker") as running:
-        yield running
-
-
-@pytest.fixture
-def config(tmp_path: Path, broker: RunningBroker) -> Path:
-    SigningKey.new().write(tmp_path / "key")
-    windowing = Windowing(length=LENGTH, stride=2, rate_hz=50.0)
-    tiny_bundle(tmp_path / "tiny.edge", key=SigningKey.read(tmp_path / "key"), windowing=windowing)
-    path = tmp_path / "station.yaml"
-    path.write_text(STATION.format(broker=broker.url))
-    return path
+from tests.brokers import RunningBroker
+from tests.station.ear import listening
+from tests.station.process import EDGE_SDK, accepted, numbered, running, wait_for
 
 
 def check(config: Path, *options: str) -> Result:
     return CliRunner().invoke(commands, ["station", "check", str(config), *options])
-
-
-def wait_for(condition: Callable[[], bool], *, within_s: float = 20.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
-
-
-def numbered(directory: Path) -> int:
-    """How many results the station has numbered so far, seen from beside it."""
-    path = directory / "state" / "outbox.sqlite"
-    try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db:
-            return int(db.execute("SELECT coalesce(max(seq), 0) FROM results").fetchone()[0])
-    except sqlite3.OperationalError:  # not made yet
-        return 0
-
-
-def accepted(directory: Path) -> int:
-    outbox = SqliteOutbox.open(directory / "state" / "outbox.sqlite", clock=SystemClock())
-    try:
-        return outbox.stats().newest
-    finally:
-        outbox.close()
 
 
 def test_a_good_station_passes_every_check(config: Path) -> None:
@@ -191,3 +129,37 @@ def test_results_made_while_the_broker_is_away_wait_on_disk(config: Path, broker
         assert outbox.stats().rows == outbox.stats().newest > 0
     finally:
         outbox.close()
+
+
+def test_health_says_in_which_epoch_it_counts(config: Path, broker: RunningBroker) -> None:
+    with listening(broker.port) as ear, running(config):
+        health = ear.wait_for("/health").data
+        result = ear.wait_for("/result/level").data
+
+    assert health["epoch"] == result["epoch"] != ""
+
+
+def test_a_damaged_outbox_is_salvaged_and_announced(config: Path, broker: RunningBroker) -> None:
+    broker.kill()
+    with running(config, "--drain-s", "0"):
+        wait_for(lambda: numbered(config.parent) >= 20)
+    before = accepted(config.parent)
+    file = config.parent / "state" / "outbox.sqlite"
+    with file.open("r+b") as damaged:
+        damaged.write(bytes(100))  # the file's header
+
+    broker.start()
+    with listening(broker.port) as ear, running(config):
+        event = ear.wait_for("/event/warning").data
+
+    assert event["name"] == "outbox.salvaged"
+    assert 0 < event["detail"]["saved"] <= before
+
+
+def test_a_station_introduces_itself_to_home_assistant_where_it_is_told_to(config: Path, broker: RunningBroker) -> None:
+    config.write_text(config.read_text().replace("delivery: broker", "delivery: broker, home_assistant: true"))
+
+    with listening(broker.port) as ear, running(config):
+        found = ear.wait_for("homeassistant/device/roof-alone/config").data
+
+    assert found["device"]["name"] == "alone"
