@@ -84,13 +84,23 @@ class StreamConfig(_Strict, frozen=True, kw_only=True):
     ]
     fusion: Annotated[FusionConfig, Meta(description="How their predictions become one.")] = FusionConfig()
     align: Annotated[
-        Literal["on_all", "on_any", "tick"],
-        Meta(description="When a result is made: at each window of all models, of any of them, or every tick_s."),
+        Literal["on_all", "on_any", "tick", "basepad"],
+        Meta(
+            description="When a result is made: at each window of all models, of any of them, every tick_s, "
+            "or at each window of `base`."
+        ),
     ] = "on_all"
     tick_s: Annotated[Positive | None, Meta(description="From one result to the next, s; for `align: tick`.")] = None
-    lateness_s: Annotated[NotNegative, Meta(description="How long to wait for late samples and absent sensors, s.")] = (
-        2.0
+    base: Annotated[str | None, Meta(description="The model whose windows make the results; for `align: basepad`.")] = (
+        None
     )
+    tolerance_s: Annotated[
+        NotNegative, Meta(description="How far from the base's another window may end, s; for `align: basepad`.")
+    ] = 0.0
+    lateness_s: Annotated[NotNegative, Meta(description="How long to wait for absent sensors, s.")] = 2.0
+    late_samples_s: Annotated[
+        NotNegative, Meta(description="How late a block may come and be sorted in, s; every result waits for it.")
+    ] = 0.0
     max_age_s: Annotated[NotNegative, Meta(description="How long an old prediction still counts as stale, s.")] = 30.0
 
 
@@ -147,6 +157,9 @@ def _check_stream(path: Path, config: StationConfig, stream: str, settings: Stre
     if (settings.align == "tick") != (settings.tick_s is not None):
         where = place(path, [*here, "align" if settings.tick_s is None else "tick_s"])
         raise ConfigError(f"{where}: `align: tick` and tick_s go together. Give both, or neither.")
+    if (settings.align == "basepad") != (settings.base is not None):
+        where = place(path, [*here, "align" if settings.base is None else "base"])
+        raise ConfigError(f"{where}: `align: basepad` and base go together. Give both, or neither.")
     if settings.fusion.file is not None and settings.fusion.options:
         where = place(path, [*here, "fusion", "options"])
         raise ConfigError(f"{where}: the fusion file holds the options. Remove these, or `file`.")

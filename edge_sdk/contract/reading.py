@@ -64,6 +64,13 @@ class Reading:
         return offsets + self.start_ns
 
     @property
+    def span_ns(self) -> int:
+        """From the first sample's time to the last one's."""
+        if self.times_ns is not None:
+            return max(0, int(self.times_ns[-1]) - int(self.times_ns[0]))
+        return round((len(self.samples) - 1) * 1e9 / self.rate_hz)
+
+    @property
     def last_observed_ns(self) -> int:
         """Wall time at which the last sample was at hand."""
         return self.observed_ns or int(self.sample_times_ns[-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
@@ -16,7 +15,8 @@ from edge_sdk.contract.result import Contributor, FusedResult
 from edge_sdk.fusion.base import Fused, Fuser
 from edge_sdk.inference.model import Model
 from edge_sdk.runtime.counters import Counters
-from edge_sdk.windowing.align import Aligner, Moment
+from edge_sdk.windowing.align import Aligner, Moment, Policy
+from edge_sdk.windowing.progress import Progress
 from edge_sdk.windowing.windower import Windower
 
 
@@ -41,9 +41,12 @@ class Pipeline:
         *,
         stream: str = "fused",
         sensors: Mapping[str, str] | None = None,
-        align: Literal["on_all", "on_any", "tick"] = "on_all",
+        align: Policy = "on_all",
         tick_s: float | None = None,
+        base: str | None = None,
+        tolerance_s: float = 0.0,
         lateness_s: float = 2.0,
+        late_samples_s: float = 0.0,
         max_age_s: float | Mapping[str, float] = 30.0,
     ) -> None:
         """Put a stream together.
@@ -55,7 +58,11 @@ class Pipeline:
             sensors: Name of the sensor that each model reads, by model name; default: what its bundle names.
             align: When windows of several models make a result: see `Aligner`.
             tick_s: Event time from one result to the next; for ``tick`` alone.
-            lateness_s: How long, in event time, to wait for late samples and absent sensors.
+            base: The model whose windows make the results; for ``basepad`` alone.
+            tolerance_s: How far from it another model's window may end and still count; for ``basepad`` alone.
+            lateness_s: How long, in event time, to wait for an absent sensor, on top of the length of the blocks
+                that the sensors hand over.
+            late_samples_s: How late, in event time, a block may come and still be sorted in; every result waits for it.
             max_age_s: How old a prediction may be and still count as stale rather than absent; for all models, or
                 by name (0 where not named).
 
@@ -72,6 +79,7 @@ class Pipeline:
         self._labels, self._unit = first.labels, first.unit
         self._routes: dict[str, list[tuple[Windower, list[Model]]]] = {}
         named = sensors or {}
+        self._late_samples_ns = round(late_samples_s * 1e9)
         for model in self.models:
             manifest = model.bundle.manifest
             self._route(named.get(model.name, manifest.sensor), manifest.windowing, len(manifest.channels), model)
@@ -85,7 +93,10 @@ class Pipeline:
             ),
             lateness_ns=round(lateness_s * 1e9),
             tick_ns=None if tick_s is None else round(tick_s * 1e9),
+            base=base,
+            tolerance_ns=round(tolerance_s * 1e9),
         )
+        self._progress = Progress()
         self._flags = tuple(f"fallback.{model.name}" for model in self.models if model.fallback)
         self._digests = {model.name: model.bundle.digest for model in self.models}
 
@@ -122,7 +133,9 @@ class Pipeline:
                 for model in models:
                     results += self._predicted(model.predict(window))
             reached_ns = max(reached_ns, windower.watermark_ns)
-        results += self._results(self._aligner.advance(reached_ns))
+        if reached_ns:
+            reached_ns = self._progress.heard(reading.sensor, reached_ns, reading.span_ns)
+            results += self._results(self._aligner.advance(reached_ns))
         return results
 
     def flush(self) -> list[FusedResult]:
@@ -142,7 +155,7 @@ class Pipeline:
             if windower.spec == windowing:
                 models.append(model)
                 return
-        windower = Windower(windowing, sensor=sensor, channels=channels, lateness_ns=0)
+        windower = Windower(windowing, sensor=sensor, channels=channels, lateness_ns=self._late_samples_ns)
         routes.append((windower, [model]))
 
     def _predicted(self, prediction: Prediction) -> list[FusedResult]:

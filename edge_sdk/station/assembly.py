@@ -82,7 +82,10 @@ class Assembly:
             sensors=sensors,
             align=settings.align,
             tick_s=settings.tick_s,
+            base=settings.base,
+            tolerance_s=settings.tolerance_s,
             lateness_s=settings.lateness_s,
+            late_samples_s=settings.late_samples_s,
             max_age_s={
                 model.name: settings.max_age_s if chosen.max_age_s is None else chosen.max_age_s
                 for model, chosen in pairs

@@ -73,6 +73,7 @@ def test_a_mistake_is_named_with_its_line(old: str, new: str, says: str) -> None
     [
         ("sensor: light", "sensor: lihgt", r"station.yaml:10:9: .*no sensor 'lihgt'.*Did you mean 'light'"),
         ("    models:", "    align: tick\n    models:", r"station.yaml:8:5: streams.occupancy.align: .*tick_s"),
+        ("    models:", "    base: light\n    models:", r"station.yaml:8:5: streams.occupancy.base: .*basepad"),
         ("    models:", "    tick_s: 5\n    models:", r"station.yaml:8:5: streams.occupancy.tick_s: .*align: tick"),
         ("site: city", "site: city\nbroker: {key_file: k}", r"station.yaml:2:10: broker.key_file: .*certificate_file"),
         ("site: city", "site: city\nbroker: {password_file: p}", r"station.yaml:2:10: .*Give username"),

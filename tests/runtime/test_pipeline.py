@@ -158,3 +158,65 @@ def test_models_that_answer_different_questions_are_refused(tmp_path: Path) -> N
         Pipeline([model(tmp_path, "a"), model(tmp_path, "a")])
     with pytest.raises(ConfigError, match="at least one"):
         Pipeline([])
+
+
+def test_a_sensor_of_long_blocks_is_not_absent_because_another_is_ahead(tmp_path: Path) -> None:
+    pipeline = Pipeline([model(tmp_path, "a", seed=1), model(tmp_path, "b", seed=2)], lateness_s=2.0)
+
+    results = []
+    for minute in range(3):  # each hands over a minute at once, one after the other
+        results += pipeline.push(reading("a-sensor", 120 * minute, 120))
+        results += pipeline.push(reading("b-sensor", 120 * minute, 120))
+
+    assert len(results) > 80
+    assert all(result.absent == () for result in results)
+    assert "predictions.late" not in pipeline.counters
+
+
+def test_a_sensor_of_long_blocks_that_is_lost_is_waited_for_one_block_longer(tmp_path: Path) -> None:
+    pipeline = Pipeline([model(tmp_path, "a", seed=1), model(tmp_path, "b", seed=2)], lateness_s=2.0)
+    pipeline.push(reading("b-sensor", 0, 120))
+    results = [result for n in range(0, 400, 4) for result in pipeline.push(reading("a-sensor", n))]
+
+    assert results[0].absent == ()
+    assert results[-1].absent == ("b",)
+    assert START + 200 * SECOND - 65 * SECOND < results[-1].t_ns < START + 200 * SECOND - 59 * SECOND
+
+
+def test_blocks_in_the_wrong_order_are_sorted_in_where_that_was_asked_for(tmp_path: Path) -> None:
+    order = [0, 8, 4, 12, 16, 20]
+    strict = Pipeline([model(tmp_path, "a", seed=1)])
+    sorting = Pipeline([model(tmp_path, "a", seed=1)], late_samples_s=4.0)
+
+    for first in order:
+        strict.push(reading("a-sensor", first))
+    results = [result for first in order for result in sorting.push(reading("a-sensor", first))] + sorting.flush()
+
+    assert strict.counters["samples.late"] == 4
+    assert "samples.late" not in sorting.counters
+    assert [result.t_ns for result in results] == sorted(result.t_ns for result in results)
+
+
+def test_several_models_on_one_sensor_are_an_ensemble(tmp_path: Path) -> None:
+    names = ("bag1", "bag2", "bag3")
+    bundles = [
+        tiny_bundle(tmp_path / f"{name}.edge", name=name, sensor="one", seed=seed) for seed, name in enumerate(names)
+    ]
+    pipeline = Pipeline([Model.open(bundle) for bundle in bundles])
+
+    [result] = pipeline.push(reading("one", 0))
+
+    assert [(one.model, one.state.value) for one in result.contributors] == [(name, "fresh") for name in names]
+    assert pipeline.counters["windows"] == 1
+
+
+def test_a_base_is_joined_by_what_lies_nearest_to_it(tmp_path: Path) -> None:
+    models = [model(tmp_path, "a", seed=1), model(tmp_path, "b", seed=2)]
+    pipeline = Pipeline(models, align="basepad", base="a", tolerance_s=1.0)
+
+    pipeline.push(reading("a-sensor", 0, 8))
+    results = pipeline.push(reading("b-sensor", 2, 8))
+
+    assert [result.absent for result in results] == [(), (), ()]
+    with pytest.raises(ConfigError, match="wants a base"):
+        Pipeline(models, align="basepad")
