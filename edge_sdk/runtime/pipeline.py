@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from msgspec import UNSET, UnsetType
-
-from edge_sdk.base.clock import ClockState, to_datetime
 from edge_sdk.base.errors import ConfigError, ReadingError
-from edge_sdk.contract.manifest import Manifest, Windowing
+from edge_sdk.contract.manifest import Windowing
 from edge_sdk.contract.prediction import ContributorState, Prediction
 from edge_sdk.contract.reading import Reading
-from edge_sdk.contract.result import Contributor, FusedResult
-from edge_sdk.fusion.base import Fused, Fuser
+from edge_sdk.contract.result import FusedResult
+from edge_sdk.contract.window import Window
+from edge_sdk.fusion.base import Fuser
 from edge_sdk.inference.model import Model
 from edge_sdk.runtime.counters import Counters
+from edge_sdk.runtime.writer import ResultWriter
 from edge_sdk.windowing.align import Aligner, Moment, Policy
 from edge_sdk.windowing.progress import Progress
 from edge_sdk.windowing.windower import Windower
+
+
+class Cut(NamedTuple):
+    """What the blocks of one sensor gave to do.
+
+    Attributes:
+        jobs: Windows and the models that are to say what they show, oldest first.
+        reached_ns: Event time that the stream reached with it; 0 = no news.
+    """
+
+    jobs: list[tuple[Model, Window]]
+    reached_ns: int
+
+
+_NOTHING = Cut([], 0)
 
 
 class Pipeline:
@@ -75,8 +90,7 @@ class Pipeline:
             fuser = LogOpinionPool(LogOpinionPool.Options())
         self.stream, self.models, self._fuser = stream, tuple(models), fuser
         self._counters = Counters()
-        first = _check_models(self.models)
-        self._labels, self._unit = first.labels, first.unit
+        _check_models(self.models)
         self._routes: dict[str, list[tuple[Windower, list[Model]]]] = {}
         named = sensors or {}
         self._late_samples_ns = round(late_samples_s * 1e9)
@@ -97,8 +111,7 @@ class Pipeline:
             tolerance_ns=round(tolerance_s * 1e9),
         )
         self._progress = Progress()
-        self._flags = tuple(f"fallback.{model.name}" for model in self.models if model.fallback)
-        self._digests = {model.name: model.bundle.digest for model in self.models}
+        self._writer = ResultWriter(stream, self._fuser, self.models)
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -109,18 +122,26 @@ class Pipeline:
     def counters(self) -> dict[str, int]:
         """Everything counted so far, windowing and alignment included."""
         windowers = (windower.counters for routes in self._routes.values() for windower, _ in routes)
-        return self._counters.all(self._aligner.counters, *windowers)
+        return self._counters.all(self._aligner.counters, {"results": self._writer.written}, *windowers)
 
     def push(self, reading: Reading) -> list[FusedResult]:
         """Take one block of samples; give the results that it completes, oldest first.
 
         A reading of a sensor that no model reads is counted and changes nothing.
         """
+        cut = self.cut(reading)
+        return self.join(cut, [model.predict(window) for model, window in cut.jobs])
+
+    def cut(self, reading: Reading) -> Cut:
+        """The first half of `push`: window a block of samples; what it gives is to be predicted and joined in order.
+
+        Whoever runs the models otherwise than one after the other, in another thread or not at all, goes this way.
+        """
         routes = self._routes.get(reading.sensor)
         if routes is None:
             self._counters.count("readings.not_used")
-            return []
-        results: list[FusedResult] = []
+            return _NOTHING
+        jobs: list[tuple[Model, Window]] = []
         reached_ns = 0
         for windower, models in routes:
             try:
@@ -128,25 +149,52 @@ class Pipeline:
             except ReadingError:
                 self._counters.count("readings.refused")
                 continue
-            for window in windows:
-                self._counters.count("windows")
-                for model in models:
-                    results += self._predicted(model.predict(window))
+            if windows:
+                self._counters.count("windows", len(windows))
+                jobs += [(model, window) for window in windows for model in models]
             reached_ns = max(reached_ns, windower.watermark_ns)
         if reached_ns:
             reached_ns = self._progress.heard(reading.sensor, reached_ns, reading.span_ns)
-            results += self._results(self._aligner.advance(reached_ns))
+        return Cut(jobs, reached_ns)
+
+    def join(self, cut: Cut, predictions: Iterable[Prediction]) -> list[FusedResult]:
+        """The second half of `push`: align and fuse what the models said of a cut, some windows left out or not."""
+        results: list[FusedResult] = []
+        for prediction in predictions:
+            if prediction.state is not ContributorState.FRESH:
+                self._counters.count(f"predictions.{prediction.state.value}.{prediction.reason}")
+            results += self._results(self._aligner.push(prediction))
+        if cut.reached_ns:
+            results += self._results(self._aligner.advance(cut.reached_ns))
         return results
+
+    def replace(self, old: Model, new: Model) -> None:
+        """Let another variant of a model answer from now on.
+
+        Raises:
+            ConfigError: It has another name, or reads other windows or answers another question.
+        """
+        was, now = old.bundle.manifest, new.bundle.manifest
+        alike = (was.name, was.windowing, was.channels, was.task, was.labels, was.unit)
+        if alike != (now.name, now.windowing, now.channels, now.task, now.labels, now.unit):
+            raise ConfigError(
+                f"Model {old.name!r} cannot be replaced by {new.name!r}: it must read and answer the same."
+            )
+        self.models = tuple(new if model is old else model for model in self.models)
+        for routes in self._routes.values():
+            for _, models in routes:
+                models[:] = [new if model is old else model for model in models]
+        self._writer.know(self.models)
 
     def flush(self) -> list[FusedResult]:
         """Give what is still waiting for late samples or absent sensors: the sources have ended."""
-        results: list[FusedResult] = []
+        jobs: list[tuple[Model, Window]] = []
         for routes in self._routes.values():
             for windower, models in routes:
-                for window in windower.flush():
-                    self._counters.count("windows")
-                    for model in models:
-                        results += self._predicted(model.predict(window))
+                windows = windower.flush()
+                self._counters.count("windows", len(windows))
+                jobs += [(model, window) for window in windows for model in models]
+        results = self.join(_NOTHING, [model.predict(window) for model, window in jobs])
         return results + self._results(self._aligner.flush())
 
     def _route(self, sensor: str, windowing: Windowing, channels: int, model: Model) -> None:
@@ -158,81 +206,11 @@ class Pipeline:
         windower = Windower(windowing, sensor=sensor, channels=channels, lateness_ns=self._late_samples_ns)
         routes.append((windower, [model]))
 
-    def _predicted(self, prediction: Prediction) -> list[FusedResult]:
-        if prediction.state is not ContributorState.FRESH:
-            self._counters.count(f"predictions.{prediction.state.value}.{prediction.reason}")
-        return self._results(self._aligner.push(prediction))
-
     def _results(self, moments: Sequence[Moment]) -> list[FusedResult]:
-        return [self._result(moment) for moment in moments]
-
-    def _result(self, moment: Moment) -> FusedResult:
-        predictions = moment.predictions
-        fused = self._fuser.fuse(predictions)
-        fresh = [prediction for prediction in predictions if prediction.state is ContributorState.FRESH]
-        absent = tuple(prediction.model for prediction in predictions if prediction.state is not ContributorState.FRESH)
-        flags = self._flags + (fused.flags if fused else ("no_answer",))
-        seen = fresh or predictions
-        self._counters.count("results")
-        common = {
-            "stream": self.stream,
-            "t": to_datetime(moment.t_ns),
-            "observed": to_datetime(max(prediction.observed_ns for prediction in seen) or moment.t_ns),
-            "clock": _clock(seen),
-            "method": self._fuser.name,
-            "degraded": bool(absent) or bool(self._flags),
-            "contributors": tuple(self._contributor(prediction, moment.t_ns, fused) for prediction in predictions),
-            "absent": absent,
-            "flags": flags,
-        }
-        if fused is None:
-            return FusedResult(**common)  # type: ignore[arg-type]
-        return FusedResult(**common, **self._answer(fused))  # type: ignore[arg-type]
-
-    def _answer(self, fused: Fused) -> dict[str, object]:
-        if fused.probabilities is not None:
-            best = int(fused.probabilities.argmax())
-            rounded = [round(p, 4) for p in fused.probabilities.tolist()]
-            return {
-                "label": self._labels[best],
-                "confidence": rounded[best],
-                "probabilities": dict(zip(self._labels, rounded, strict=True)),
-                "set": tuple(self._labels[index] for index in fused.set) or UNSET,
-            }
-        assert fused.value is not None
-        return {
-            "value": round(fused.value, 4),
-            "unit": self._unit,
-            "std": UNSET if fused.std is None else round(fused.std, 4),
-            "interval": UNSET if fused.interval is None else tuple(round(end, 4) for end in fused.interval),
-        }
-
-    def _contributor(self, prediction: Prediction, t_ns: int, fused: Fused | None) -> Contributor:
-        label: str | UnsetType = UNSET
-        confidence: float | UnsetType = UNSET
-        if prediction.probabilities is not None:
-            best = int(prediction.probabilities.argmax())
-            label, confidence = self._labels[best], round(float(prediction.probabilities[best]), 4)
-        return Contributor(
-            model=prediction.model,
-            bundle=self._digests[prediction.model],
-            state=prediction.state,
-            age_ms=(t_ns - prediction.end_ns) // 1_000_000 if prediction.end_ns else UNSET,
-            weight=round(fused.weights.get(prediction.model, 0.0), 4) if fused else 0.0,
-            label=label,
-            confidence=confidence,
-            value=UNSET if prediction.value is None else round(prediction.value, 4),
-            reason=prediction.reason or UNSET,
-        )
+        return [self._writer.write(moment) for moment in moments]
 
 
-def _clock(predictions: Sequence[Prediction]) -> ClockState:
-    if any(prediction.clock is ClockState.UNSYNCED for prediction in predictions):
-        return ClockState.UNSYNCED
-    return ClockState.SYNCED
-
-
-def _check_models(models: Sequence[Model]) -> Manifest:
+def _check_models(models: Sequence[Model]) -> None:
     if not models:
         raise ConfigError("A pipeline wants at least one model.")
     first = models[0].bundle.manifest
@@ -247,4 +225,3 @@ def _check_models(models: Sequence[Model]) -> Manifest:
                 f"{first.task} of {list(first.labels) or first.unit} against {other.task} of "
                 f"{list(other.labels) or other.unit}. Fuse models with the same labels, in the same order."
             )
-    return first
