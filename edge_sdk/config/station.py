@@ -11,6 +11,7 @@ from msgspec import Meta
 from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.base.ids import ID_PATTERN
 from edge_sdk.base.yaml import place, read_yaml
+from edge_sdk.sensors.calibration import ChannelConfig
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 64 letters, digits, '_' or '-'.")]
 Positive = Annotated[float, Meta(gt=0)]
@@ -49,6 +50,17 @@ class SensorConfig(_Strict, frozen=True, kw_only=True):
 
     kind: Annotated[str, Meta(description="A plug-in of edge_sdk.sensors: replay, simulated …")]
     options: Annotated[dict[str, Any], Meta(description="What that plug-in takes.")] = {}
+    channels: Annotated[
+        dict[str, ChannelConfig],
+        Meta(description="The channels to hand on, in order, with scale, offset, unit; none = all as they are."),
+    ] = {}
+    rate_hz: Annotated[
+        Positive | None, Meta(description="Samples a second to expect; default: what the plug-in says.")
+    ] = None
+    stale_after_s: Annotated[
+        Positive | None,
+        Meta(description="Silence after which it is stale, and after three times that lost and opened anew, s."),
+    ] = None
 
 
 class ModelConfig(_Strict, frozen=True, kw_only=True):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 
-from edge_sdk.base.backoff import Backoff
 from edge_sdk.base.clock import Clock
-from edge_sdk.base.errors import OutboxError, SensorError
+from edge_sdk.base.errors import OutboxError
 from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.contract.reading import Reading
 from edge_sdk.contract.result import FusedResult
@@ -20,6 +18,8 @@ from edge_sdk.outbox.base import Outbox
 from edge_sdk.runtime.counters import Counters
 from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.sensors.base import Sensor
+from edge_sdk.sensors.keeper import Keeper
+from edge_sdk.sensors.watch import SensorState
 
 if TYPE_CHECKING:
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -31,22 +31,12 @@ _BLOCKS_WAITING = 256
 _RESULTS_WAITING = 4096
 
 
-class SensorState(str, Enum):
-    """What a sensor is doing."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    LOST = "lost"
-    ENDED = "ended"
-
-
 class Engine:
     """Runs sensors, pushes their readings through the pipelines, commits what comes out.
 
     Attributes:
         name: Name of its task.
-        sensors: State of each sensor, by name.
-        counters: What was counted here; the pipelines count for themselves.
+        counters: What was counted here; sensors and pipelines count for themselves.
     """
 
     name = "engine"
@@ -64,19 +54,33 @@ class Engine:
         """Put it together; nothing runs yet.
 
         Args:
-            sensors: What measures.
+            sensors: What measures; one that has no keeper yet gets one with ordinary settings.
             pipelines: What each reading is pushed through.
             outbox: Where results are committed.
             clock: Where time comes from.
             accepted: Told of every committed batch, on the event loop.
             noticed: Told of events (dotted name, message, detail), on the event loop.
         """
-        self.sensors = {sensor.name: SensorState.WAITING for sensor in sensors}
+        self._keepers = [one if isinstance(one, Keeper) else Keeper(one, clock=clock) for one in sensors]
         self.counters = Counters()
-        self._sensors, self._pipelines, self._outbox, self._clock = sensors, pipelines, outbox, clock
+        self._pipelines, self._outbox = pipelines, outbox
         self._accepted, self._noticed = accepted, noticed
         self._sources: anyio.CancelScope | None = None
         self._is_stopping = False
+
+    @property
+    def sensors(self) -> dict[str, SensorState]:
+        """State of each sensor, by name."""
+        return {keeper.name: keeper.state for keeper in self._keepers}
+
+    @property
+    def sensor_counters(self) -> dict[str, int]:
+        """What the sensors lost or dropped: ``sensors.COUNTER.SENSOR``."""
+        return {
+            f"sensors.{name}.{keeper.name}": count
+            for keeper in self._keepers
+            for name, count in keeper.counters.items()
+        }
 
     async def run(self) -> None:
         """Work until every sensor has ended, or until cancelled; what was predicted by then is committed."""
@@ -89,8 +93,8 @@ class Engine:
                 if self._is_stopping:
                     self._sources.cancel()
                 async with send_block, anyio.create_task_group() as sources:
-                    for sensor in self._sensors:
-                        sources.start_soon(self._measure, sensor, send_block.clone(), name=f"sensor {sensor.name}")
+                    for keeper in self._keepers:
+                        sources.start_soon(self._measure, keeper, send_block.clone(), name=f"sensor {keeper.name}")
 
     def stop(self) -> None:
         """Measure no more; `run` returns once what was measured is predicted and committed."""
@@ -98,31 +102,15 @@ class Engine:
         if self._sources is not None:
             self._sources.cancel()
 
-    async def _measure(self, sensor: Sensor, blocks: MemoryObjectSendStream[Reading]) -> None:
-        """Keep one sensor running; a lost one is a state and an event, never a crash."""
-        backoff = Backoff(base_s=0.5, cap_s=30.0)
+    async def _measure(self, keeper: Keeper, blocks: MemoryObjectSendStream[Reading]) -> None:
+        """Keep one sensor running."""
 
         async def emit(reading: Reading) -> None:
-            if self.sensors[sensor.name] is not SensorState.RUNNING:
-                self._turn(sensor.name, SensorState.RUNNING, "")
             self.counters.count("readings")
             await blocks.send(reading)
 
         async with blocks:
-            while True:
-                begun_ns = self._clock.monotonic_ns()
-                try:
-                    await sensor.run(emit)
-                except Exception as error:
-                    if not isinstance(error, SensorError):
-                        log.exception("sensor plug-in failed", extra={"sensor": sensor.name})
-                    self.counters.count(f"sensors.lost.{sensor.name}")
-                    self._turn(sensor.name, SensorState.LOST, str(error))
-                    backoff.worked_for((self._clock.monotonic_ns() - begun_ns) / 1e9)
-                    await anyio.sleep(backoff.next_delay_s())
-                else:
-                    self._turn(sensor.name, SensorState.ENDED, "")
-                    return
+            await keeper.run(emit, lambda state, why: self._turn(keeper.name, state, why))
 
     async def _predict(
         self, blocks: MemoryObjectReceiveStream[Reading], results: MemoryObjectSendStream[list[FusedResult]]
@@ -168,6 +156,4 @@ class Engine:
                     self._accepted(rows)
 
     def _turn(self, sensor: str, state: SensorState, why: str) -> None:
-        self.sensors[sensor] = state
-        log.info("sensor turns", extra={"sensor": sensor, "state": state.value, "why": why})
         self._noticed(f"sensor.{state.value}", f"Sensor {sensor} is {state.value}. {why}".strip(), {"sensor": sensor})

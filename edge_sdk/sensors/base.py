@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from edge_sdk.contract.reading import Reading
 
 Emit = Callable[[Reading], Awaitable[None]]
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every sensor's ``Options``: an unknown option is an error with the nearest name."""
 
 
 class Sensor(Protocol):
@@ -27,6 +33,26 @@ class Sensor(Protocol):
     async def run(self, emit: Emit) -> None:
         """Open, measure and hand every block to `emit` until cancelled; return when the source has ended.
 
+        Whatever blocks is done in a worker thread (see `worker.Worker`). When it is cancelled, or fails, everything
+        is closed again, so that it can be run anew.
+
         Raises:
-            SensorError: It does not answer. The engine waits with back-off and runs it again.
+            SensorError: It does not answer. The keeper waits with back-off and runs it again.
         """
+
+
+@runtime_checkable
+class Instrument(Sensor, Protocol):
+    """A sensor that says more of itself, so that its keeper can watch it. Ours all do.
+
+    Attributes:
+        units: Unit of each channel, in order: ``°C``, ``m/s²`` …; empty = not known, or none.
+        rate_hz: Samples a second in ordinary times; None = they come when they come.
+        block_s: Seconds from one block to the next in ordinary times, where `rate_hz` is known.
+        counters: What it dropped, and why, by dotted name: ``lines.malformed``. Only ever grows.
+    """
+
+    units: Sequence[str]
+    rate_hz: float | None
+    block_s: float
+    counters: Mapping[str, int]

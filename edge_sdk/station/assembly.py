@@ -21,6 +21,7 @@ from edge_sdk.mqtt.transport import BrokerAddress, Tls
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.sensors.base import Sensor
+from edge_sdk.sensors.keeper import Keeper
 from edge_sdk.station.health import board_name
 
 SENSORS = "edge_sdk.sensors"
@@ -96,15 +97,24 @@ class Assembly:
         """Build every stream."""
         return [self.pipeline(stream, settings) for stream, settings in self.config.streams.items()]
 
-    def sensor(self, name: str) -> Sensor:
-        """Build one sensor; nothing is opened yet. Raises ConfigError, PluginError, SensorError."""
+    def sensor(self, name: str) -> Keeper:
+        """Build one sensor with its keeper; nothing is opened yet. Raises ConfigError, PluginError, SensorError."""
         settings = self.config.sensors[name]
         sensor: Sensor = self._plugin(
             SENSORS, settings.kind, settings.options, ["sensors", name, "kind"], name, clock=self._clock
         )
-        return sensor
+        try:
+            return Keeper(
+                sensor,
+                clock=self._clock,
+                channels=settings.channels,
+                rate_hz=settings.rate_hz,
+                stale_after_s=settings.stale_after_s,
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{place(self.path, ['sensors', name, 'channels'])}: {error}") from error
 
-    def sensors(self) -> list[Sensor]:
+    def sensors(self) -> list[Keeper]:
         """Build every sensor."""
         return [self.sensor(name) for name in self.config.sensors]
 

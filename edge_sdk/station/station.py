@@ -123,7 +123,7 @@ class Station:
             for pipeline in self.pipelines
         )
         dropped = {"outbox.dropped": self.outbox.stats().dropped}
-        return self.engine.counters.all(*streams, self.bridge.counters, dropped)
+        return self.engine.counters.all(self.engine.sensor_counters, *streams, self.bridge.counters, dropped)
 
     async def _stop_on_signal(
         self, stopped: anyio.Event, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -167,7 +167,7 @@ class Station:
         self.bridge.offer(rows)
 
     def _noticed(self, name: str, message: str, detail: dict[str, Any]) -> None:
-        lost = name.endswith((".lost", ".refused", ".salvaged"))
+        lost = name.endswith((".lost", ".stale", ".off_rate", ".refused", ".salvaged"))
         self.bridge.announce(
             StationEvent(
                 station=self._config.station,

@@ -15,9 +15,10 @@ from edge_sdk.contract.reading import Reading
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.inference.model import Model
 from edge_sdk.outbox.memory import MemoryOutbox
-from edge_sdk.runtime.engine import Engine, SensorState
+from edge_sdk.runtime.engine import Engine
 from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.sensors.base import Emit
+from edge_sdk.sensors.watch import SensorState
 from tests.models import tiny_bundle
 
 pytestmark = pytest.mark.anyio
@@ -99,7 +100,7 @@ async def test_a_lost_sensor_is_a_state_and_an_event_and_comes_back(tmp_path: Pa
         await world.engine.run()
 
     assert world.noticed == ["sensor.running", "sensor.lost", "sensor.running", "sensor.ended"]
-    assert world.engine.counters.all()["sensors.lost.thing"] == 1
+    assert world.engine.sensor_counters == {"sensors.lost.thing": 1, "sensors.tries.thing": 1}
     assert len(world.accepted) == 3
 
 
