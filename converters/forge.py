@@ -75,6 +75,7 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
         for scheme in job.schemes:
             _write(loaded, scheme, None, folder)
         return Forged(recipe=job.recipe, input_shape=loaded.input_shape, versions=dict(loaded.versions))
+    loaded.choose(job.recipe.answer, job.recipe.features)
     at("running the model on the data")
     calibration = _inputs(folder / "calibration.npy", loaded.input_shape)
     evaluation = _inputs(folder / "evaluation.npy", loaded.input_shape)
@@ -92,6 +93,12 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
         answers = loaded.answer(probe)
         notes.append(f"The model answers with no distribution: {change} was added.")
     np.save(folder / "source_answers.npy", answers.astype(np.float32))
+    features = loaded.features(probe)
+    if features is not None:
+        if not np.isfinite(features).all():
+            raise ConversionError(f"{job.path} gives NaN or infinity as features. Check the model's weights.")
+        np.save(folder / "source_features.npy", features.astype(np.float32))
+        notes.append(f"The model hands on {features.shape[1]} features beside the answer.")
     recipe = job.recipe.completed(name=job.name, input_shape=loaded.input_shape, n_answers=answers.shape[1])
     _check_same_windows(folder, recipe)
     if calibration is not None:

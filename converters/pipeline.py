@@ -281,6 +281,7 @@ def _row(forged: Forged, seal: Seal, proven: Proven) -> VariantReport:
         coverage=seal.delegates,
         runtimes=dict(seal.runtimes),
         proved_on=proven.runtime,
+        features_error=proven.features_error,
     )
 
 

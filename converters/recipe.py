@@ -29,6 +29,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         unit: Unit of the estimate (regression).
         reconstructs: The model is an autoencoder: the estimate is how far its answer is from its input (regression).
         temperature: Calibration temperature of the probabilities (Guo et al. 2017).
+        answer: Name of the output that answers, where the model has several; empty = the first.
+        features: Name of the output, or in Keras and ONNX of a layer, that is handed on to fusion beside the answer;
+            empty = of two outputs the other one, else none.
     """
 
     name: str = ""
@@ -42,6 +45,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     unit: str = ""
     reconstructs: bool = False
     temperature: float = 1.0
+    answer: str = ""
+    features: str = ""
 
     def __post_init__(self) -> None:
         if self.name:

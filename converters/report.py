@@ -30,6 +30,8 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
         coverage: What each delegate takes.
         runtimes: Lowest version of each runtime that runs it.
         proved_on: The runtime that it was proved on.
+        features_error: Root mean square difference of the features from the float source's, as a share of their own
+            spread; None where the model hands on none.
         is_in_bundle: Whether the bundle holds it; ``--precision auto`` measures more than it keeps.
         why: Why it was chosen or left out by ``--precision auto``; empty without it.
     """
@@ -49,6 +51,7 @@ class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     coverage: tuple[Coverage, ...]
     runtimes: dict[str, str]
     proved_on: str
+    features_error: float | None = None
     is_in_bundle: bool = True
     why: str = ""
 

@@ -15,6 +15,7 @@ from converters.evaluate.latency import median_ms, side_by_side
 from converters.recipe import Recipe
 from converters.scheme import Scheme
 from converters.stage import at, serve
+from converters.targets.outputs import answer_first
 from edge_sdk.base import plugins
 from edge_sdk.base.errors import ConversionError, EdgeError
 from edge_sdk.contract.manifest import Metric, Variant
@@ -53,6 +54,8 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
         tolerance: Largest difference from its recorded answers that is still right elsewhere.
         worst: Largest difference of any output from the float source's.
         runtime: ``litert 2.3.0`` …
+        features_error: Root mean square difference of the features from the float source's, as a share of their own
+            spread; None where the model hands on none.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -63,6 +66,7 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: float
     worst: float
     runtime: str
+    features_error: float | None = None
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +95,8 @@ def prove(job: ProofJob, folder: Path) -> Proof:
     data: NDArray[np.float32] = np.load(path if path.is_file() else folder / "calibration.npy", allow_pickle=False)
     source: NDArray[np.float32] = np.load(folder / "source_answers.npy", allow_pickle=False)
     truth = np.load(folder / "truth.npy", allow_pickle=False) if job.truth else None
+    path = folder / "source_features.npy"
+    source_features = np.load(path, allow_pickle=False) if path.is_file() else None
     checks = _choose_checks(source)
     floats = {scheme.format: _open(Scheme(scheme.format, "float32"), folder) for scheme in job.schemes}
     proven, failed, error_std = [], {}, None
@@ -100,8 +106,9 @@ def prove(job: ProofJob, folder: Path) -> Proof:
             opened = _open(scheme, folder)
             shape = opened.variant.inputs[0].shape
             inputs = [np.ascontiguousarray(window.reshape(shape)) for window in data]
-            answers = _run(opened, inputs)
+            answers, *features = _run(opened, inputs)
             worst = _compare(scheme, answers, source)
+            lost = None if source_features is None else _lost(scheme, features, source_features)
         except ConversionError as error:
             if not job.may_fail:
                 raise
@@ -124,6 +131,7 @@ def prove(job: ProofJob, folder: Path) -> Proof:
                 tolerance=_tolerance(opened, [inputs[index] for index in checks], answers[checks], answers),
                 worst=worst,
                 runtime=f"{opened.backend.runtime} {opened.backend.version}",
+                features_error=lost,
             )
         )
         opened.backend.close()
@@ -139,6 +147,8 @@ def _open(scheme: Scheme, folder: Path) -> _Opened:
         from edge_sdk.inference.onnxruntime import tensors
     try:
         inputs, outputs = tensors(content)
+        if scheme.format == "tflite":
+            outputs = answer_first(content, outputs)
         variant = Variant(
             file=scheme.file, format=scheme.format, precision=scheme.precision, inputs=inputs, outputs=outputs
         )
@@ -152,9 +162,11 @@ def _call(backend: Backend, window: NDArray[np.float32]) -> Callable[[], object]
     return lambda: backend.run([window])
 
 
-def _run(opened: _Opened, inputs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _run(opened: _Opened, inputs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """The answers ``(n, n_answers)``, then the features where there are any."""
     try:
-        return np.stack([opened.backend.run([window])[0].reshape(-1) for window in inputs])
+        answers = [opened.backend.run([window]) for window in inputs]
+        return [np.stack([output.reshape(-1) for output in outputs]) for outputs in zip(*answers, strict=True)]
     except EdgeError as error:
         raise ConversionError(f"The {opened.scheme.precision} model fails where it should serve: {error}") from error
 
@@ -181,6 +193,25 @@ def _compare(scheme: Scheme, answers: NDArray[np.float32], source: NDArray[np.fl
     if scheme.precision == "float32" and worst > 1e-3 * max(1.0, float(np.abs(source).max())):
         raise ConversionError(f"{what} differs from its source by {worst:.3g}: the conversion itself is wrong.")
     return worst
+
+
+def _lost(scheme: Scheme, features: list[NDArray[np.float32]], source: NDArray[np.float32]) -> float:
+    """How far the features are from the source's, as a share of their spread.
+
+    Raises:
+        ConversionError: They are missing, of another length, not finite, or a float32 model's differ.
+    """
+    what = f"The features of the {scheme.precision} {scheme.format} model"
+    if len(features) != 1 or features[0].shape != source.shape:
+        raise ConversionError(f"{what} are {[f.shape[1] for f in features]} values, its source's {source.shape[1]}.")
+    if not np.isfinite(features[0]).all():
+        raise ConversionError(f"{what} hold NaN or infinity where its source's do not. It must not be deployed.")
+    spread = float((source - source.mean(axis=0)).std())
+    error = float(np.sqrt(np.square(features[0].astype(np.float64) - source).mean()))
+    lost = error / spread if spread > 0 else error
+    if scheme.precision == "float32" and lost > 1e-3:
+        raise ConversionError(f"{what} differ from its source's by {lost:.1%}: the conversion itself is wrong.")
+    return lost
 
 
 def _choose_checks(source: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -33,7 +33,7 @@ class GraphModel:
         self.notes: list[str] = []
 
     def as_tensorflow(self) -> Path:
-        """A SavedModel with a fixed batch of 1."""
+        """A SavedModel with a fixed batch of 1, and outputs ``answer`` and ``features`` where there are two."""
         raise NotImplementedError
 
     def as_tflite(self) -> bytes | None:
@@ -45,7 +45,7 @@ class GraphModel:
         loaded = tf.saved_model.load(str(self.as_tensorflow()))
         function = loaded.signatures["serving_default"]
         [name] = function.structured_input_signature[1] or {"": None}
-        traced = tf.function(lambda x: list((function(**{name: x}) if name else function(x)).values()))
+        traced = tf.function(lambda x: _in_order(function(**{name: x}) if name else function(x)))
         spec = [tf.TensorSpec(self.input_shape, tf.float32, name="input")]
         try:
             model, _ = tf2onnx.convert.from_function(traced, spec, opset=OPSET)
@@ -54,6 +54,11 @@ class GraphModel:
         self.versions["tf2onnx"] = tf2onnx.__version__
         _shorten(model.graph)
         return model
+
+
+def _in_order(answers: dict[str, Any]) -> list[Any]:
+    """The answer, then the features."""
+    return [answers[name] for name in sorted(answers)]
 
 
 def _shorten(graph: Any) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from converters.load.graph import GraphModel
+from converters.load.ports import Port, choose_outputs, join_inputs, told
 from converters.load.shapes import first_line, fix_shape
 from edge_sdk.base.errors import ConversionError
 
@@ -19,30 +20,45 @@ from edge_sdk.base.errors import ConversionError
 class KerasModel(GraphModel):
     """A Keras model in memory."""
 
-    def __init__(self, model: Any, input_shape: tuple[int, ...], folder: Path) -> None:
-        super().__init__(input_shape, folder)
+    def __init__(self, path: str, source: Any, ports: tuple[Port, ...], window: tuple[int, ...], folder: Path) -> None:
+        super().__init__(window, folder)
         self.versions["keras"] = keras.__version__
-        self._model = model
+        self.notes += told(ports)
+        self._path, self._source, self._ports = path, source, ports
+        self._model = source
+        if len(ports) > 1 or len(source.outputs) > 1:
+            self._tap([source.outputs[0]])
+
+    def choose(self, answer: str, features: str) -> None:
+        """Say which output answers, and which output or layer is handed on as features."""
+        outputs = dict(zip(_output_names(self._source), self._source.outputs, strict=True))
+        layers = {layer.name: layer for layer in self._source.layers}
+        answer, features = choose_outputs(self._path, list(outputs), answer, features, inner=layers)
+        if features:
+            self._tap([outputs[answer], outputs[features] if features in outputs else layers[features].output])
+        elif len(outputs) > 1:
+            self._tap([outputs[answer]])
 
     def answer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The float model's answers, ``(n, n_answers)``."""
-        answers = self._model.predict(inputs, batch_size=64, verbose=0)
-        if isinstance(answers, list | tuple):
-            answers = answers[0]
-        return np.asarray(answers, dtype=np.float32).reshape(len(inputs), -1)
+        return self._run(inputs)[0]
+
+    def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """The features beside the answer, ``(n, n_features)``."""
+        return self._run(inputs)[1] if len(self._model.outputs) > 1 else None
 
     def add_head(self, kind: str) -> None:
         """Append what makes it answer with a distribution."""
         layers = keras.layers
         given = keras.Input(self.input_shape[1:])
-        answer = self._model(given)
+        answer, *features = keras.tree.flatten(self._model(given))
         if kind == "softmax":
             answer = layers.Softmax()(answer)
         else:
             if kind == "sigmoid_pair":
                 answer = layers.Activation("sigmoid")(answer)
             answer = layers.Concatenate()([layers.Rescaling(-1.0, offset=1.0)(answer), answer])
-        self._model = keras.Model(given, answer)
+        self._model = _named(given, [answer, *features])
 
     def as_tensorflow(self) -> Path:
         """A SavedModel with a fixed batch of 1.
@@ -54,6 +70,35 @@ class KerasModel(GraphModel):
             signature = [tf.TensorSpec(self.input_shape, tf.float32, name="input")]
             self._model.export(str(target), format="tf_saved_model", input_signature=signature, verbose=False)
         return target
+
+    def _run(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        answers = keras.tree.flatten(self._model.predict(inputs, batch_size=64, verbose=0))
+        return [np.asarray(answer, dtype=np.float32).reshape(len(inputs), -1) for answer in answers]
+
+    def _tap(self, tensors: list[Any]) -> None:
+        """Rebuild from one window to these tensors."""
+        tapped = keras.Model(self._source.inputs, tensors)
+        given = keras.Input(self.input_shape[1:])
+        pieces = [_piece(given, port) for port in self._ports] if len(self._ports) > 1 else given
+        self._model = _named(given, keras.tree.flatten(tapped(pieces)))
+
+
+def _piece(window: Any, port: Port) -> Any:
+    piece = window[..., port.begin : port.end]
+    return keras.ops.reshape(piece[:, -1], (-1, *port.shape[1:])) if port.is_last else piece
+
+
+def _named(given: Any, outputs: list[Any]) -> Any:
+    """Outputs by name: the names survive into every format, the order of a list does not."""
+    answer, *features = outputs
+    return keras.Model(given, {"answer": answer, "features": features[0]} if features else answer)
+
+
+def _output_names(model: Any) -> list[str]:
+    """Names of the outputs as the user gave them: keys of a dictionary, else the layers'."""
+    keys = list(model._outputs_struct) if isinstance(getattr(model, "_outputs_struct", None), dict) else []
+    names = sorted(keys) if keys else list(model.output_names)
+    return names if len(set(names)) == len(names) else [f"{name}_{index}" for index, name in enumerate(names)]
 
 
 class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
@@ -72,7 +117,7 @@ def load_keras(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) 
     """Load a ``.keras`` or ``.h5`` file.
 
     Raises:
-        ConversionError: It is none, has several inputs, dynamic dimensions, or NaN weights.
+        ConversionError: It is none, has inputs that no one window holds, dynamic dimensions, or NaN weights.
     """
     try:
         model: Any = keras.models.load_model(path, compile=False, custom_objects=_LEGACY)
@@ -81,14 +126,29 @@ def load_keras(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) 
             f"{path} cannot be loaded by Keras {keras.__version__}: {first_line(error)}. Is it complete? "
             "Custom layers must be registered with keras.saving.register_keras_serializable."
         ) from error
-    if len(model.inputs) != 1:
-        raise ConversionError(f"{path} has {len(model.inputs)} inputs; a bundle's model has one.")
+    if not getattr(model, "inputs", None):
+        model = _functional(path, model, shapes)
     for weight in model.weights:
         values = np.asarray(weight)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ConversionError(
                 f"{path}: weight {weight.path!r} holds NaN or infinity. Train again, or take an older checkpoint."
             )
-    given = tuple(model.inputs[0].shape)
-    fixed = fix_shape(str(path), model.inputs[0].name, given, shapes)
-    return KerasModel(model, fixed, folder)
+    inputs = [
+        (given.name, fix_shape(str(path), given.name, tuple(given.shape), shapes, n_inputs=len(model.inputs)))
+        for given in model.inputs
+    ]
+    window, ports = join_inputs(str(path), inputs)
+    return KerasModel(str(path), model, ports, window, folder)
+
+
+def _functional(path: Path, model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    """A subclassed model does not say what it takes: the user does."""
+    if len(shapes) != 1:
+        raise ConversionError(f"{path} is a subclassed model that does not say its input. Give it: --input x=1,128,6")
+    [(name, shape)] = shapes.items()
+    given = keras.Input(shape[1:], name=name)
+    try:
+        return keras.Model(given, model(given))
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        raise ConversionError(f"{path} does not work with input {shape}: {first_line(error)}") from error

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from converters.load.ports import Port, choose_outputs, join_inputs, told
 from converters.load.shapes import first_line, fix_shape
 from edge_sdk.base.errors import ConversionError
 
@@ -24,18 +25,26 @@ class OnnxModel:
         notes: What was changed while loading.
     """
 
-    def __init__(self, model: Any, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, path: str, model: Any, input_shape: tuple[int, ...]) -> None:
         self.input_shape = input_shape
         self.versions = {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
         self.notes: list[str] = []
-        self._model = model
+        self._path, self._model = path, model
+        self._given = [output.name for output in model.graph.output]
+        self._keep(self._given[:1])
+
+    def choose(self, answer: str, features: str) -> None:
+        """Say which output answers, and which output or inner value is handed on as features."""
+        inner = {name for node in self._model.graph.node for name in node.output if name}
+        self._keep([name for name in choose_outputs(self._path, self._given, answer, features, inner=inner) if name])
 
     def answer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The float model's answers, ``(n, n_answers)``."""
-        session = onnxruntime.InferenceSession(self._model.SerializeToString(), providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        answers = [np.asarray(session.run(None, {name: window[None]})[0]).reshape(-1) for window in inputs]
-        return np.stack(answers).astype(np.float32)
+        return self._run(inputs)[0]
+
+    def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """The features beside the answer, ``(n, n_features)``."""
+        return self._run(inputs)[1] if len(self._model.graph.output) > 1 else None
 
     def add_head(self, kind: str) -> None:
         """Append what makes it answer with a distribution."""
@@ -70,13 +79,39 @@ class OnnxModel:
         """As it was loaded, shapes fixed."""
         return self._model
 
+    def _run(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        session = onnxruntime.InferenceSession(self._model.SerializeToString(), providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        answers = [session.run(None, {name: window[None]}) for window in inputs]
+        return [
+            np.stack([np.asarray(each[index]).reshape(-1) for each in answers]).astype(np.float32)
+            for index in range(len(answers[0]))
+        ]
+
+    def _keep(self, names: list[str]) -> None:
+        """Answer with these values and no others."""
+        known = {info.name: info for info in (*self._model.graph.output, *self._model.graph.value_info)}
+        helper = onnx.helper
+        wanted = [
+            known.get(name) or helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+        ]
+        for info in self._model.graph.output:  # an output left out stays known: it may be tapped, or named later
+            if info.name not in names:
+                self._model.graph.value_info.append(info)
+        kept = [onnx.ValueInfoProto.FromString(info.SerializeToString()) for info in wanted]
+        inner = [info for info in self._model.graph.value_info if info.name not in names]
+        inner = [onnx.ValueInfoProto.FromString(info.SerializeToString()) for info in inner]
+        del self._model.graph.output[:], self._model.graph.value_info[:]
+        self._model.graph.output.extend(kept)
+        self._model.graph.value_info.extend(inner)
+
 
 def load_onnx(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> OnnxModel:
     """Load a float ONNX file.
 
     Raises:
-        ConversionError: It is none, is quantized already, has several inputs, open dimensions, custom operators or
-            NaN weights.
+        ConversionError: It is none, is quantized already, has inputs that no one window holds, open dimensions, custom
+            operators or NaN weights.
     """
     try:
         model: Any = onnx.load(path)
@@ -91,24 +126,100 @@ def load_onnx(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) -
         raise ConversionError(f"{path} is quantized already. Give the float model that it came from.")
     if custom := sorted({f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain not in _DOMAINS}):
         raise ConversionError(f"{path} uses operators that ONNX does not define: {', '.join(custom)}.")
+    notes = numbers_only(path, model)
     inputs = [value for value in model.graph.input if value.name not in weights]
-    if len(inputs) != 1:
-        raise ConversionError(f"{path} has {len(inputs)} inputs; a bundle's model has one.")
-    tensor = inputs[0].type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        raise ConversionError(f"{path}: input {inputs[0].name!r} is no float32.")
-    given = tuple(dim.dim_value or None for dim in tensor.shape.dim)
-    fixed = fix_shape(str(path), inputs[0].name, given, shapes)
-    for dim, n in zip(tensor.shape.dim, fixed, strict=True):
-        dim.dim_value = n
+    for given in inputs:
+        if given.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+            raise ConversionError(f"{path}: input {given.name!r} is no float32.")
+    shaped = []
+    for given in inputs:
+        dims = given.type.tensor_type.shape.dim
+        fixed = fix_shape(
+            str(path), given.name, tuple(dim.dim_value or None for dim in dims), shapes, n_inputs=len(inputs)
+        )
+        for dim, n in zip(dims, fixed, strict=True):
+            dim.dim_value = n
+        shaped.append((given.name, fixed))
+    window, ports = join_inputs(str(path), shaped)
+    if len(ports) > 1:
+        _join(model, ports, window)
+    loaded = OnnxModel(str(path), inferred(path, model), window)
+    loaded.notes += [*notes, *told(ports)]
+    return loaded
+
+
+def inferred(path: Path, model: Any) -> Any:
+    """The model with every shape that follows from its fixed inputs.
+
+    Raises:
+        ConversionError: It does not work with them.
+    """
     del model.graph.value_info[:]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     try:
-        model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+        return onnx.shape_inference.infer_shapes(model, strict_mode=True)
     except onnx.shape_inference.InferenceError as error:
-        raise ConversionError(f"{path} does not work with input {fixed}: {first_line(error)}") from error
-    return OnnxModel(model, fixed)
+        raise ConversionError(f"{path} does not work with the input as it was fixed: {first_line(error)}") from error
+
+
+def numbers_only(path: Path, model: Any) -> list[str]:
+    """Leave outputs that are no numbers out: a label follows from its probabilities; a map of them is unzipped.
+
+    Returns:
+        What was changed, for the user.
+
+    Raises:
+        ConversionError: No output is left.
+    """
+    graph, left_out = model.graph, []
+    for node in [node for node in graph.node if node.op_type == "ZipMap"]:
+        for output in graph.output:
+            if output.name == node.output[0]:
+                output.CopyFrom(onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, None))
+        graph.node.remove(node)
+    for output in list(graph.output):
+        if output.type.tensor_type.elem_type in _OTHER_FLOATS:
+            name = f"{output.name}_float32"
+            graph.node.append(onnx.helper.make_node("Cast", [output.name], [name], to=onnx.TensorProto.FLOAT))
+            output.CopyFrom(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+        elif output.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+            left_out.append(output.name)
+            graph.output.remove(output)
+    if not graph.output:
+        raise ConversionError(
+            f"{path} has no output of numbers, only {', '.join(left_out)}. A station wants probabilities or a value: "
+            "export the model with them (skl2onnx: predict_proba)."
+        )
+    return [f"Output {name!r} is no number and is left out: labels follow from probabilities." for name in left_out]
+
+
+def _join(model: Any, ports: tuple[Port, ...], window: tuple[int, ...]) -> None:
+    """Put one window before the inputs, and a slice of it to each."""
+    graph, helper = model.graph, onnx.helper
+    weights = {tensor.name for tensor in graph.initializer}
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    name = next(name for name in ("window", *(f"window_{i}" for i in range(len(taken) + 1))) if name not in taken)
+    kept = [value for value in graph.input if value.name in weights]
+    del graph.input[:]
+    graph.input.extend([helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, window), *kept])
+    nodes = []
+    for port in ports:
+        axes, starts, ends = [len(window) - 1], [port.begin], [port.end]
+        if port.is_last:
+            axes, starts, ends = [1, *axes], [window[1] - 1, *starts], [window[1], *ends]
+        for what, values in (("starts", starts), ("ends", ends), ("axes", axes), ("shape", port.shape)):
+            graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.int64), f"{port.name}/{what}"))
+        piece = f"{port.name}/piece" if port.is_last else port.name
+        nodes.append(
+            helper.make_node("Slice", [name, *(f"{port.name}/{x}" for x in ("starts", "ends", "axes"))], [piece])
+        )
+        if port.is_last:
+            nodes.append(helper.make_node("Reshape", [piece, f"{port.name}/shape"], [port.name]))
+    rest = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes, *rest])
 
 
 _DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
+_OTHER_FLOATS = {onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16}

@@ -8,14 +8,21 @@ from edge_sdk.base.errors import ConversionError
 
 
 def fix_shape(
-    path: str, name: str, given: tuple[int | None, ...], shapes: Mapping[str, tuple[int, ...]]
+    path: str, name: str, given: tuple[int | None, ...], shapes: Mapping[str, tuple[int, ...]], *, n_inputs: int = 1
 ) -> tuple[int, ...]:
     """The batch becomes 1; other open dimensions are the user's to fix.
+
+    Args:
+        path: Of the model, for messages.
+        name: Of the input.
+        given: Its shape; None = open.
+        shapes: What the user fixed, by input name.
+        n_inputs: Of a model with one input the user's one shape is meant, whatever name it was given.
 
     Raises:
         ConversionError: A dimension is open, or the user's shape contradicts the model.
     """
-    wanted = shapes.get(name) or (next(iter(shapes.values())) if len(shapes) == 1 else None)
+    wanted = shapes.get(name) or (next(iter(shapes.values())) if len(shapes) == n_inputs == 1 else None)
     if wanted is not None:
         fits = len(wanted) == len(given) and all(g in {None, w} for g, w in zip(given, wanted, strict=True))
         if not fits:

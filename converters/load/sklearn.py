@@ -24,8 +24,8 @@ _OPSET = {"": 17, "ai.onnx.ml": 3}
 class SklearnModel(OnnxModel):
     """An estimator, answered by itself and written as ONNX."""
 
-    def __init__(self, estimator: Any, model: Any, input_shape: tuple[int, ...]) -> None:
-        super().__init__(model, input_shape)
+    def __init__(self, path: str, estimator: Any, model: Any, input_shape: tuple[int, ...]) -> None:
+        super().__init__(path, model, input_shape)
         self.versions |= {"scikit-learn": sklearn.__version__, "skl2onnx": skl2onnx.__version__}
         self._estimator = estimator
 
@@ -71,4 +71,4 @@ def load_sklearn(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]
     if classifies:  # the label comes first, the probabilities second; the label follows from them
         del model.graph.output[0]
     model.graph.name = type(estimator).__name__  # it carries a random name otherwise
-    return SklearnModel(estimator, model, (1, int(n_features)))
+    return SklearnModel(str(path), estimator, model, (1, int(n_features)))

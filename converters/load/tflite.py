@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
+from converters.load.ports import choose_outputs
 from converters.load.shapes import first_line, fix_shape
 from edge_sdk.base.errors import ConversionError
 
@@ -24,22 +28,41 @@ class TFLiteModel:
         notes: What was changed while loading.
     """
 
-    def __init__(self, path: Path, content: bytes, interpreter: Any, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, path: Path, content: bytes, input_shape: tuple[int, ...]) -> None:
         self.input_shape = input_shape
         self.versions = {"ai-edge-litert": version("ai-edge-litert")}
         self.notes: list[str] = []
-        self._path, self._content, self._interpreter = path, content, interpreter
+        self._path, self._given = path, content
+        self._content = content
+        names = [detail["name"] for detail in _opened(content).get_output_details()]
+        if len(names) > 1:
+            self._content = with_outputs(content, names[:1])
+        self._names = names
+
+    def choose(self, answer: str, features: str) -> None:
+        """Say which output answers, and which is handed on as features."""
+        chosen = [name for name in choose_outputs(str(self._path), self._names, answer, features) if name]
+        self._content = self._given if chosen == self._names else with_outputs(self._given, chosen)
 
     def answer(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The float model's answers, ``(n, n_answers)``."""
-        given = self._interpreter.get_input_details()[0]["index"]
-        wanted = self._interpreter.get_output_details()[0]["index"]
-        answers = []
+        return self._run(inputs)[0]
+
+    def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """The features beside the answer, ``(n, n_features)``."""
+        return next(iter(self._run(inputs)[1:]), None)
+
+    def _run(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        interpreter = _opened(self._content)
+        given = interpreter.get_input_details()[0]["index"]
+        outputs = [detail["index"] for detail in interpreter.get_output_details()]
+        answers: list[list[NDArray[np.float32]]] = [[] for _ in outputs]
         for window in inputs:
-            self._interpreter.set_tensor(given, window.reshape(self.input_shape))
-            self._interpreter.invoke()
-            answers.append(self._interpreter.get_tensor(wanted).reshape(-1).astype(np.float32))
-        return np.stack(answers)
+            interpreter.set_tensor(given, window.reshape(self.input_shape))
+            interpreter.invoke()
+            for index, found in zip(outputs, answers, strict=True):
+                found.append(interpreter.get_tensor(index).reshape(-1).astype(np.float32))
+        return [np.stack(found) for found in answers]
 
     def add_head(self, kind: str) -> None:
         """A finished TFLite file is not rebuilt."""
@@ -60,12 +83,19 @@ class TFLiteModel:
         """Through tf2onnx, which reads TFLite as well."""
         import tf2onnx
 
+        from converters.load.onnx import inferred
+
         self.versions["tf2onnx"] = tf2onnx.__version__
         try:
-            model, _ = tf2onnx.convert.from_tflite(str(self._path), opset=17)
+            with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+                file.write(self._content)
+                file.flush()
+                model, _ = tf2onnx.convert.from_tflite(file.name, opset=17)
         except (ValueError, RuntimeError, KeyError) as error:
             raise ConversionError(f"tf2onnx cannot convert the .tflite: {first_line(error)}") from error
-        return model
+        for dim, n in zip(model.graph.input[0].type.tensor_type.shape.dim, self.input_shape, strict=True):
+            dim.dim_value = n  # tf2onnx leaves an open batch open
+        return inferred(self._path, model)
 
 
 def load_tflite(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> TFLiteModel:
@@ -78,16 +108,38 @@ def load_tflite(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]])
     if b"edgetpu-custom-op" in content:
         raise ConversionError(f"{path} is compiled for the Edge TPU already. Give the float model that it came from.")
     try:
-        interpreter: Any = Interpreter(model_content=content)
-        interpreter.allocate_tensors()
+        interpreter = _opened(content)
     except (ValueError, RuntimeError) as error:
         raise ConversionError(f"{path} is no TFLite model that LiteRT runs: {first_line(error)}") from error
     inputs = interpreter.get_input_details()
     if len(inputs) != 1:
-        raise ConversionError(f"{path} has {len(inputs)} inputs; a bundle's model has one.")
+        raise ConversionError(
+            f"{path} has {len(inputs)} inputs, a bundle's model has one, and a .tflite is not rebuilt. Convert from "
+            "the Keras model: its inputs are joined as channels of one window."
+        )
     if inputs[0]["dtype"] is not np.float32 or any(
         detail["dtype"] in {np.int8, np.uint8} for detail in interpreter.get_tensor_details()
     ):
         raise ConversionError(f"{path} is quantized already. Give the float model that it came from.")
     shape = fix_shape(str(path), inputs[0]["name"], tuple(int(n) for n in inputs[0]["shape"]), shapes)
-    return TFLiteModel(path, content, interpreter, shape)
+    return TFLiteModel(path, content, shape)
+
+
+def with_outputs(content: bytes, names: Sequence[str]) -> bytes:
+    """The same file, with these outputs in this order; its signatures follow."""
+    tree: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    graph = tree.subgraphs[0]
+    by_name = {graph.tensors[index].name.decode(): int(index) for index in graph.outputs}
+    graph.outputs = [by_name[name] for name in names]
+    for signature in tree.signatureDefs or []:
+        kept = {int(entry.tensorIndex): entry for entry in signature.outputs}
+        signature.outputs = [kept[index] for index in graph.outputs]
+    builder = flatbuffers.Builder(len(content))
+    builder.Finish(tree.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _opened(content: bytes) -> Any:
+    interpreter: Any = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    return interpreter

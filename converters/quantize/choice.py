@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.dataset import subset
-from converters.evaluate.layers import output_indices, run_all
+from converters.evaluate.layers import run_all
 from converters.quantize.bias import corrected
 from converters.targets.graph import read_graph
+from converters.targets.outputs import output_tensors
 
 _LIMIT = 64
 _ENOUGH_DB = 12.0
@@ -76,5 +77,5 @@ def _halves(calibration: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]]
 
 
 def _answers(model: bytes, windows: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    [answers] = run_all(model, windows, [output_indices(model)[-1]])
+    [answers] = run_all(model, windows, output_tensors(model)[:1])
     return answers

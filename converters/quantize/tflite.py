@@ -101,24 +101,42 @@ def _from_tflite(model: bytes, scheme: Scheme, calibration: NDArray[np.float32] 
     if chosen is None:
         raise ConversionError(f"A .tflite source cannot become {scheme.precision}. Convert from the Keras model.")
     quantizer = aeq.Quantizer(bytearray(model), chosen())
-    result = None
-    if scheme.needs_calibration:
-        assert calibration is not None
-        name = _signature_input(model)
-        data = {name[0]: [{name[1]: window[None]} for window in calibration]}
+    versions = {"ai-edge-quantizer": version("ai-edge-quantizer")}
+    if not scheme.needs_calibration:
+        return _content(quantizer.quantize(None)), versions
+    assert calibration is not None
+    forms = [_content(quantizer.quantize(ranges)) for ranges in _ranges(model, chosen(), calibration)]
+    return closest(model, forms, calibration), versions
+
+
+def _ranges(model: bytes, recipe: Any, calibration: NDArray[np.float32]) -> Iterator[Any]:
+    """Ranges of the activations: by the extremes of all windows, and by their moving average, which cuts outliers off.
+
+    The moving average is ai-edge-quantizer's own choice; it cuts off what is rare and right as well.
+    """
+    from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update, moving_average_update
+
+    signature, given = _signature_input(model)
+    manager = RecipeManager()
+    manager.load_quantization_recipe(recipe)
+    for update in (min_max_update, moving_average_update):
+        calibrator = Calibrator(bytearray(model), num_threads=1, qsv_update_func=update)
         try:
-            result = quantizer.calibrate(data)
+            calibrator.calibrate({signature: [{given: window[None]} for window in calibration]}, manager)
         except (ValueError, RuntimeError) as error:
             raise ConversionError(
                 f"ai-edge-quantizer cannot calibrate this model: {_reason(error)} Recurrent layers (LSTM) are known "
                 "to fail: convert from the Keras model with unroll=True, or take --precision dynamic."
             ) from error
-    content = quantizer.quantize(result).quantized_model
-    if content is None:
+        yield calibrator.get_model_qsvs()
+
+
+def _content(result: Any) -> bytes:
+    if result.quantized_model is None:
         raise ConversionError("ai-edge-quantizer gave nothing back.")
-    if scheme.precision == "int8" and calibration is not None:
-        content = closest(model, [bytes(content)], calibration)
-    return bytes(content), {"ai-edge-quantizer": version("ai-edge-quantizer")}
+    return bytes(result.quantized_model)
 
 
 def _signature_input(model: bytes) -> tuple[str, str]:

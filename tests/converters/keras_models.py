@@ -41,10 +41,30 @@ def main(folder: Path) -> None:
     values[0, 0, 0] = np.nan
     weight.assign(values)
     model.save(folder / "nan.keras")
+    _two_ports(folder, train_x / 10, train_y)
     recurrent = keras.Sequential(
         [keras.Input((LENGTH, CHANNELS)), layers.LSTM(4), layers.Dense(CLASSES, activation="softmax")]
     )
     recurrent.save(folder / "recurrent.keras")
+
+
+def _two_ports(folder: Path, x: np.ndarray, y: np.ndarray) -> None:
+    """Two inputs, one channel each; two outputs, the features first."""
+    layers = keras.layers
+    left, right = keras.Input((LENGTH, 1), name="left"), keras.Input((LENGTH, 1), name="right")
+    hidden = layers.Conv1D(6, 5, activation="relu")(layers.Concatenate()([left, right]))
+    features = layers.Dense(5, activation="relu", name="embedding")(layers.GlobalMaxPooling1D()(hidden))
+    label = layers.Dense(CLASSES, activation="softmax", name="label")(features)
+    trained = keras.Model([left, right], label)
+    trained.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
+    trained.fit([x[..., :1], x[..., 1:]], y, epochs=10, batch_size=64, verbose=0)
+    keras.Model([left, right], [features, label]).save(folder / "two_ports.keras")
+    both = keras.Input((LENGTH, CHANNELS))
+    one = keras.Model(both, keras.Model([left, right], [features, label])([both[..., :1], both[..., 1:]]))
+    one.export(str(folder / "two_outputs"), verbose=False)
+    (folder / "two_outputs.tflite").write_bytes(
+        tf.lite.TFLiteConverter.from_saved_model(str(folder / "two_outputs")).convert()
+    )
 
 
 def windows(n: int, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
