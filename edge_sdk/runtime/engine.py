@@ -16,7 +16,7 @@ from edge_sdk.contract.reading import Reading
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.base import Outbox
 from edge_sdk.runtime.counters import Counters
-from edge_sdk.runtime.pipeline import Pipeline
+from edge_sdk.runtime.scheduler import Scheduler
 from edge_sdk.sensors.base import Sensor
 from edge_sdk.sensors.keeper import Keeper
 from edge_sdk.sensors.watch import SensorState
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BLOCKS_AT_ONCE = 64
+_BLOCKS_AT_ONCE = 256
 _BLOCKS_WAITING = 256
 _RESULTS_WAITING = 4096
 
 
 class Engine:
-    """Runs sensors, pushes their readings through the pipelines, commits what comes out.
+    """Runs sensors, pushes their readings through the streams, commits what comes out.
 
     Attributes:
         name: Name of its task.
@@ -45,7 +45,7 @@ class Engine:
         self,
         *,
         sensors: Sequence[Sensor],
-        pipelines: Sequence[Pipeline],
+        streams: Sequence[Scheduler],
         outbox: Outbox,
         clock: Clock,
         accepted: Callable[[Sequence[OutboxRow]], None],
@@ -55,7 +55,7 @@ class Engine:
 
         Args:
             sensors: What measures; one that has no keeper yet gets one with ordinary settings.
-            pipelines: What each reading is pushed through.
+            streams: What each reading is pushed through, if it is of a sensor that the stream reads.
             outbox: Where results are committed.
             clock: Where time comes from.
             accepted: Told of every committed batch, on the event loop.
@@ -63,7 +63,7 @@ class Engine:
         """
         self._keepers = [one if isinstance(one, Keeper) else Keeper(one, clock=clock) for one in sensors]
         self.counters = Counters()
-        self._pipelines, self._outbox = pipelines, outbox
+        self._streams, self._outbox = streams, outbox
         self._accepted, self._noticed = accepted, noticed
         self._sources: anyio.CancelScope | None = None
         self._is_stopping = False
@@ -84,17 +84,30 @@ class Engine:
 
     async def run(self) -> None:
         """Work until every sensor has ended, or until cancelled; what was predicted by then is committed."""
-        send_block, blocks = anyio.create_memory_object_stream[Reading](_BLOCKS_WAITING)
         send_results, results = anyio.create_memory_object_stream[list[FusedResult]](_RESULTS_WAITING)
         async with anyio.create_task_group() as group:
-            group.start_soon(self._predict, blocks, send_results, name="predict")
             group.start_soon(self._commit, results, name="commit")
-            with anyio.CancelScope() as self._sources:
-                if self._is_stopping:
-                    self._sources.cancel()
-                async with send_block, anyio.create_task_group() as sources:
-                    for keeper in self._keepers:
-                        sources.start_soon(self._measure, keeper, send_block.clone(), name=f"sensor {keeper.name}")
+            readers: dict[str, list[MemoryObjectSendStream[Reading]]] = {}
+            sends = []
+            async with send_results:
+                for stream in self._streams:
+                    send, blocks = anyio.create_memory_object_stream[Reading](_BLOCKS_WAITING)
+                    sends.append(send)
+                    for sensor in stream.pipeline.sensors:
+                        readers.setdefault(sensor, []).append(send)
+                    name = f"predict {stream.pipeline.stream}"
+                    group.start_soon(self._predict, stream, blocks, send_results.clone(), name=name)
+            try:
+                with anyio.CancelScope() as self._sources:
+                    if self._is_stopping:
+                        self._sources.cancel()
+                    async with anyio.create_task_group() as sources:
+                        for keeper in self._keepers:
+                            wanted = readers.get(keeper.name, ())
+                            sources.start_soon(self._measure, keeper, wanted, name=f"sensor {keeper.name}")
+            finally:
+                for send in sends:
+                    send.close()
 
     def stop(self) -> None:
         """Measure no more; `run` returns once what was measured is predicted and committed."""
@@ -102,20 +115,25 @@ class Engine:
         if self._sources is not None:
             self._sources.cancel()
 
-    async def _measure(self, keeper: Keeper, blocks: MemoryObjectSendStream[Reading]) -> None:
+    async def _measure(self, keeper: Keeper, readers: Sequence[MemoryObjectSendStream[Reading]]) -> None:
         """Keep one sensor running."""
 
         async def emit(reading: Reading) -> None:
             self.counters.count("readings")
-            await blocks.send(reading)
+            for blocks in readers:
+                await blocks.send(reading)
+            if not readers:
+                self.counters.count("readings.not_used")
 
-        async with blocks:
-            await keeper.run(emit, lambda state, why: self._turn(keeper.name, state, why))
+        await keeper.run(emit, lambda state, why: self._turn(keeper.name, state, why))
 
     async def _predict(
-        self, blocks: MemoryObjectReceiveStream[Reading], results: MemoryObjectSendStream[list[FusedResult]]
+        self,
+        stream: Scheduler,
+        blocks: MemoryObjectReceiveStream[Reading],
+        results: MemoryObjectSendStream[list[FusedResult]],
     ) -> None:
-        """Push blocks through the pipelines, as many as there are in one visit to a worker thread."""
+        """Push blocks through one stream, as many as there are in one visit to a worker thread."""
         async with blocks, results:
             async for block in blocks:
                 waiting = [block]
@@ -124,16 +142,10 @@ class Engine:
                         waiting.append(blocks.receive_nowait())
                     except (anyio.WouldBlock, anyio.EndOfStream):
                         break
-                if made := await anyio.to_thread.run_sync(self._push, waiting):
+                if made := await anyio.to_thread.run_sync(stream.push, waiting):
                     await results.send(made)
-            if made := await anyio.to_thread.run_sync(self._flush):
+            if made := await anyio.to_thread.run_sync(stream.flush):
                 await results.send(made)
-
-    def _push(self, blocks: Sequence[Reading]) -> list[FusedResult]:
-        return [result for block in blocks for pipeline in self._pipelines for result in pipeline.push(block)]
-
-    def _flush(self) -> list[FusedResult]:
-        return [result for pipeline in self._pipelines for result in pipeline.flush()]
 
     async def _commit(self, results: MemoryObjectReceiveStream[list[FusedResult]]) -> None:
         """Commit results in groups: whatever came while the last group was being written."""

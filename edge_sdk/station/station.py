@@ -18,6 +18,7 @@ from edge_sdk.mqtt.bridge import Bridge
 from edge_sdk.mqtt.paho import PahoTransport
 from edge_sdk.mqtt.transport import Message, Transport
 from edge_sdk.runtime.engine import Engine
+from edge_sdk.runtime.scheduler import Scheduler
 from edge_sdk.station.assembly import Assembly, broker_address
 from edge_sdk.station.health import rss_bytes, temperature_c
 
@@ -64,7 +65,7 @@ class Station:
         )
         self.engine = Engine(
             sensors=sensors,
-            pipelines=self.pipelines,
+            streams=[Scheduler(pipeline, clock=clock) for pipeline in self.pipelines],
             outbox=self.outbox,
             clock=clock,
             accepted=self._accepted,

@@ -17,6 +17,7 @@ from edge_sdk.inference.model import Model
 from edge_sdk.outbox.memory import MemoryOutbox
 from edge_sdk.runtime.engine import Engine
 from edge_sdk.runtime.pipeline import Pipeline
+from edge_sdk.runtime.scheduler import Scheduler
 from edge_sdk.sensors.base import Emit
 from edge_sdk.sensors.watch import SensorState
 from tests.models import tiny_bundle
@@ -71,7 +72,7 @@ class World:
         self.noticed: list[str] = []
         self.engine = Engine(
             sensors=sensors,
-            pipelines=[Pipeline([Model.open(bundle)])],
+            streams=[Scheduler(Pipeline([Model.open(bundle)]), clock=SystemClock())],
             outbox=self.outbox,
             clock=SystemClock(),
             accepted=self.accepted.extend,
