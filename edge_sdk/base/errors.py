@@ -136,6 +136,8 @@ class UnavailableReason(str, Enum):
     REFUSED_MODEL = "refused_model"
     TOO_OLD = "too_old"
 
+    CRASHED = "crashed"
+    NO_ANSWER = "no_answer"
 
 class BackendUnavailableError(BackendError):
     """A runtime, delegate or execution provider that was asked for is not here."""

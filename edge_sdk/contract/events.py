@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from edge_sdk.base.errors import PayloadError
+from edge_sdk.contract.manifest import Coverage
 
 
 class StationState(str, Enum):
@@ -46,6 +47,7 @@ class ModelInUse(msgspec.Struct, frozen=True, kw_only=True):
         runtime: ``litert``, ``onnxruntime`` …
         delegates: Delegates or execution providers really in use, read back after opening.
         fallback: What was asked for and is not in use; empty when all is as asked.
+        coverage: What each of them really took of the model, read back after opening.
         labels: The labels it can give; empty for regression.
     """
 
@@ -55,6 +57,7 @@ class ModelInUse(msgspec.Struct, frozen=True, kw_only=True):
     runtime: str
     delegates: tuple[str, ...] = ()
     fallback: str = ""
+    coverage: tuple[Coverage, ...] = ()
     labels: tuple[str, ...] = ()
 
 

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sdk.contract.manifest import Variant
+from edge_sdk.contract.manifest import Coverage, Variant
+from edge_sdk.inference.delegates import Delegate
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +20,12 @@ class BackendRequest:
     Attributes:
         threads: Threads that the runtime may use for one call.
         delegates: Delegates (TFLite) or execution providers (ONNX Runtime) wanted, in order; empty = the CPU.
+        cache: Directory where compiled engines are kept from one start to the next; empty = they are not kept.
     """
 
     threads: int = 1
-    delegates: tuple[str, ...] = ()
+    delegates: tuple[Delegate, ...] = ()
+    cache: str = ""
 
 
 class Backend(Protocol):
@@ -30,18 +33,23 @@ class Backend(Protocol):
 
     A plug-in of ``edge_sdk.backends`` is a function ``(model: bytes, variant: Variant, request: BackendRequest)
     -> Backend`` that raises BackendUnavailableError with a reason and a cure.
-
-    Attributes:
-        runtime: ``litert``, ``onnxruntime`` …
-        version: Version of the runtime.
-        delegates: Delegates or providers really in use, read back after opening.
-        variant: What runs.
     """
 
-    runtime: str
-    version: str
-    delegates: tuple[str, ...]
-    variant: Variant
+    @property
+    def runtime(self) -> str:
+        """Name of the runtime: ``litert``, ``onnxruntime`` …, by its plug-in's name."""
+
+    @property
+    def version(self) -> str:
+        """Version of the runtime."""
+
+    @property
+    def variant(self) -> Variant:
+        """What runs."""
+
+    @property
+    def coverage(self) -> tuple[Coverage, ...]:
+        """What each delegate or provider really took of the model, read back after opening; what was wanted first."""
 
     def run(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Run once: float32 inputs in the variant's shapes, fresh float32 outputs.

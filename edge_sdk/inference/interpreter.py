@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -16,22 +17,23 @@ from edge_sdk.base.errors import (
     TensorMismatchError,
     UnavailableReason,
 )
-from edge_sdk.contract.manifest import Variant
+from edge_sdk.contract.manifest import Coverage, Variant
 from edge_sdk.contract.tensor import TensorSpec
+from edge_sdk.inference import placement
 from edge_sdk.inference.base import BackendRequest
+from edge_sdk.inference.delegates import Delegate, Kind, kind_of
 
-_DELEGATE = "DELEGATE"
 _EDGE_TPU_OP = "edgetpu-custom-op"
 
 
 class InterpreterBackend:
-    """A model opened in a TFLite interpreter.
+    """A model opened in a TFLite interpreter, with at most one external delegate.
 
     Attributes:
         runtime: Name of the runtime.
         version: Its version.
-        delegates: Delegates that really took nodes.
         variant: What runs.
+        coverage: What the external delegate and XNNPACK really took.
     """
 
     def __init__(
@@ -45,28 +47,33 @@ class InterpreterBackend:
         version: str,
     ) -> None:
         self.runtime, self.version, self.variant = runtime, version, variant
-        wanted = request.delegates or ("xnnpack",)
-        if unknown := set(wanted) - {"xnnpack", "none"}:
-            raise BackendUnavailableError(
-                f"Delegate {sorted(unknown)[0]!r} on {runtime}",
-                reason=UnavailableReason.NOT_COMPILED_IN,
-                cure="This version knows 'xnnpack' and 'none'. Name one of them, or write `fallback: cpu`.",
-            )
-        resolver = api.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if "none" in wanted else api.OpResolverType.AUTO
+        names = {delegate.title for delegate in request.delegates}
+        external = _external(request.delegates, runtime)
+        loaded = [_load(api, delegate, kind_of(delegate, runtime)) for delegate in external]
+        resolver = api.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if "none" in names else api.OpResolverType.AUTO
         try:
             self._interpreter: Any = api.Interpreter(
-                model_content=model, num_threads=request.threads, experimental_op_resolver_type=resolver
+                model_content=model,
+                num_threads=request.threads,
+                experimental_op_resolver_type=resolver,
+                experimental_delegates=loaded,
             )
+            external_parts = placement.partitions(self._interpreter._get_ops_details())
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError, SystemError) as error:
-            raise _translate(error, variant, runtime) from error
+            raise _translate(error, variant, external[0].title if external else "", runtime) from error
         self._inputs = self._match(self._interpreter.get_input_details(), variant.inputs)
         self._outputs = self._match(self._interpreter.get_output_details(), variant.outputs)
-        took = any(op["op_name"] == _DELEGATE for op in self._interpreter._get_ops_details())
-        self.delegates = ("xnnpack",) if took else ()
-        if "xnnpack" in request.delegates and not took:
+        operators = self._interpreter._get_ops_details()
+        found = [placement.coverage(delegate.title, operators, first=0, last=external_parts) for delegate in external]
+        every = placement.partitions(operators)
+        if every > external_parts:
+            found.append(placement.coverage("xnnpack", operators, first=external_parts, last=every))
+        self.coverage: tuple[Coverage, ...] = tuple(found)
+        must = external[0].title if external else "xnnpack" if "xnnpack" in names else ""
+        if must and not (found and found[0].share_of_operations):
             raise BackendUnavailableError(
-                f"Delegate 'xnnpack' for {variant.file}",
+                f"Delegate {must!r} for {variant.file}",
                 reason=UnavailableReason.REFUSED_MODEL,
                 cure="It takes none of the operators. Ask for 'none', or write `fallback: cpu`.",
             )
@@ -128,7 +135,50 @@ def _spec(detail: dict[str, Any]) -> TensorSpec:
     )
 
 
-def _translate(error: Exception, variant: Variant, runtime: str) -> Exception:
+def _external(delegates: Sequence[Delegate], runtime: str) -> list[Delegate]:
+    """The external one among them, if there is one; what this runtime cannot have is refused."""
+    external = []
+    for delegate in delegates:
+        kind = kind_of(delegate, runtime)
+        if kind.how == "external":
+            external.append(delegate)
+        elif kind.how != "cpu":
+            raise BackendUnavailableError(
+                f"Delegate {delegate.title!r} on {runtime}", reason=UnavailableReason.NOT_COMPILED_IN, cure=kind.cure
+            )
+    if len(external) > 1:
+        raise BackendUnavailableError(
+            f"Delegate {external[1].title!r} beside {external[0].title!r}",
+            reason=UnavailableReason.REFUSED_MODEL,
+            cure="One model takes one external delegate. Leave the other to another model.",
+        )
+    return external
+
+
+def _load(api: ModuleType, delegate: Delegate, kind: Kind) -> Any:
+    """Load an external delegate's library and have it make its delegate."""
+    what = f"Delegate {delegate.title!r}"
+    try:
+        library = ctypes.CDLL(kind.target)  # by ourselves first: the runtime's wrapper stumbles in its destructor
+        _ = library.tflite_plugin_create_delegate, library.tflite_plugin_destroy_delegate
+        return api.load_delegate(kind.target, dict(delegate.options))
+    except OSError as error:
+        cure = f"{error}. {kind.cure}".rstrip()
+        raise BackendUnavailableError(what, reason=UnavailableReason.LIBRARY_NOT_FOUND, cure=cure) from error
+    except AttributeError as error:
+        raise BackendUnavailableError(
+            what,
+            reason=UnavailableReason.LIBRARY_NOT_FOUND,
+            cure=f"{kind.target} is no TFLite delegate: it has no tflite_plugin_create_delegate. Name another library.",
+        ) from error
+    except ValueError as error:
+        said = str(error).partition("\n")[2].strip() or "nothing more"
+        raise BackendUnavailableError(
+            what, reason=UnavailableReason.NO_DEVICE, cure=f"The library says: {said}. {kind.cure}".rstrip()
+        ) from error
+
+
+def _translate(error: Exception, variant: Variant, delegate: str, runtime: str) -> Exception:
     text = str(error)
     if _EDGE_TPU_OP in text:
         return BackendUnavailableError(
@@ -138,9 +188,15 @@ def _translate(error: Exception, variant: Variant, runtime: str) -> Exception:
         )
     if isinstance(error, ValueError) and "Flatbuffer" in text:
         return BundleFormatError(f"{variant.file} is no TFLite model: {text}. Convert again.")
+    said = f"The runtime says: {text.splitlines()[0] if text else type(error).__name__}."
+    if delegate:
+        return BackendUnavailableError(
+            f"Delegate {delegate!r} for {variant.file}",
+            reason=UnavailableReason.REFUSED_MODEL,
+            cure=f"{said} Convert for it, leave it out, or write `fallback: cpu`.",
+        )
     return BackendUnavailableError(
         f"{runtime} for {variant.file}",
         reason=UnavailableReason.REFUSED_MODEL,
-        cure=f"The runtime says: {text.splitlines()[0] if text else type(error).__name__}. "
-        "Install the version that `edge-sdk inspect` names, or convert for this one.",
+        cure=f"{said} Install the version that `edge-sdk inspect` names, or convert for this one.",
     )

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import logging
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sdk.base import plugins
-from edge_sdk.base.errors import (
-    BackendUnavailableError,
-    InferenceError,
-    MissingExtraError,
-    TensorMismatchError,
-    UnavailableReason,
-    WrongAnswerError,
-)
+from edge_sdk.base.errors import EdgeError, InferenceError, TensorMismatchError
 from edge_sdk.contract.bundle import Bundle, read_bundle
 from edge_sdk.contract.events import ModelInUse
-from edge_sdk.contract.manifest import Variant
 from edge_sdk.contract.prediction import ContributorState, Prediction
 from edge_sdk.contract.trust import Trust
 from edge_sdk.contract.window import Window
 from edge_sdk.inference.base import Backend, BackendRequest
+from edge_sdk.inference.delegates import Delegate, wanted
 from edge_sdk.inference.guards import InputGuard, refuse_probabilities
+from edge_sdk.inference.opening import answers_to_checks, judge, open_backend
 from edge_sdk.inference.preprocess import Preprocess
-
-GROUP = "edge_sdk.backends"
-_FORMAT_OF = {"litert": "tflite", "tflite": "tflite", "onnxruntime": "onnx"}
+from edge_sdk.inference.standby import Standby
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +33,11 @@ class Model:
         name: The model's name: the name of its contributor.
         bundle: What was opened.
         backend: The runtime that it really runs on.
-        fallback: What was asked for and is not in use; empty when all is as asked.
     """
 
     def __init__(self, bundle: Bundle, backend: Backend, *, fallback: str = "") -> None:
         manifest = bundle.manifest
-        self.name, self.bundle, self.backend, self.fallback = manifest.name, bundle, backend, fallback
+        self.name, self.bundle, self.backend, self._fallback = manifest.name, bundle, backend, fallback
         self._guard = InputGuard.of(manifest)
         self._preprocess = Preprocess.of(manifest.preprocess)
         self._input_shape = backend.variant.inputs[0].shape
@@ -75,10 +65,14 @@ class Model:
         runtime: str | None = None,
         precision: str | None = None,
         threads: int = 1,
-        delegates: tuple[str, ...] = (),
+        delegates: Sequence[str | Delegate] = (),
         fallback_cpu: bool = False,
+        cache: str = "",
     ) -> Model:
         """Open a bundle and prove that it answers as it did where it was made.
+
+        A delegate that is no part of the CPU's own runtime works in a process of its own. Should it fail later, the
+        CPU answers in its place until it is back; `fallback` says so.
 
         Args:
             bundle: An opened bundle, or a path; a path needs `trust`.
@@ -86,8 +80,9 @@ class Model:
             runtime: ``litert``, ``tflite``, ``onnxruntime`` or a plug-in's name; None = the first that is installed.
             precision: The variant's precision; None = the bundle's first.
             threads: Threads for one call.
-            delegates: Delegates or execution providers, in order; empty = the CPU.
-            fallback_cpu: Run on the CPU where a delegate is missing or wrong, and say so in `fallback`.
+            delegates: Delegates or execution providers, by name or in full, in order; empty = the CPU.
+            fallback_cpu: Run on the CPU where a delegate is missing or wrong at opening, and say so in `fallback`.
+            cache: Directory where compiled engines are kept from one start to the next; empty = they are not kept.
 
         Raises:
             BundleError: The bundle must not be used, or has no such variant.
@@ -96,30 +91,20 @@ class Model:
         """
         if not isinstance(bundle, Bundle):
             bundle = read_bundle(bundle, trust or Trust())
-        chosen, variant = _choose(bundle, runtime, precision)
+        request = BackendRequest(threads=threads, delegates=wanted(delegates), cache=cache)
+        backend, fallback = open_backend(
+            bundle, request, runtime=runtime, precision=precision, fallback_cpu=fallback_cpu
+        )
         try:
-            return cls._open(bundle, chosen, variant, BackendRequest(threads=threads, delegates=delegates))
-        except (BackendUnavailableError, WrongAnswerError) as error:
-            if not (fallback_cpu and delegates):
-                raise
-            fallback = f"{', '.join(delegates)}: {error}"
-            log.warning("model falls back to the cpu", extra={"model": bundle.manifest.name, "reason": str(error)})
-            return cls._open(bundle, chosen, variant, BackendRequest(threads=threads), fallback=fallback)
+            return cls(bundle, backend, fallback=fallback)
+        except EdgeError:
+            backend.close()
+            raise
 
-    @classmethod
-    def _open(
-        cls, bundle: Bundle, runtime: str, variant: Variant, request: BackendRequest, *, fallback: str = ""
-    ) -> Model:
-        backend: Backend = plugins.load(GROUP, runtime)(bundle.files[variant.file], variant, request)
-        if _older(backend.version, variant.runtimes.get(runtime, "0")):
-            raise BackendUnavailableError(
-                f"{runtime} {backend.version} for {variant.file}",
-                reason=UnavailableReason.TOO_OLD,
-                cure=f"It needs {variant.runtimes[runtime]} or newer. Update the runtime, or convert for this one.",
-            )
-        model = cls(bundle, backend, fallback=fallback)
-        model.check()
-        return model
+    @property
+    def fallback(self) -> str:
+        """What was asked for and does not answer at the moment, and why; empty when all is as asked."""
+        return self._fallback or (self.backend.fallback if isinstance(self.backend, Standby) else "")
 
     def check(self) -> float:
         """Run the bundle's recorded inputs; give the largest difference from the recorded answers.
@@ -127,22 +112,9 @@ class Model:
         Raises:
             WrongAnswerError: It is above the variant's tolerance, or not finite.
         """
-        variant = self.backend.variant
-        if not (self.bundle.manifest.check_input and variant.check_output):
-            return 0.0
-        worst = 0.0
-        recorded = self.bundle.array(variant.check_output)
-        for given, wanted in zip(self.bundle.array(self.bundle.manifest.check_input), recorded, strict=True):
-            answer = self.backend.run([np.ascontiguousarray(given.reshape(self._input_shape))])[0]
-            difference = float(np.abs(answer.ravel() - wanted.ravel()).max())
-            if not difference <= variant.tolerance:
-                raise WrongAnswerError(
-                    f"{self.backend.runtime} {self.backend.version} answers {variant.file} wrongly: off by "
-                    f"{difference:.4g} from the recorded answer, {variant.tolerance:.4g} is right. Do not use this "
-                    "runtime or delegate for it; name another, or write `fallback: cpu`."
-                )
-            worst = max(worst, difference)
-        return worst
+        backend = self.backend
+        who = f"{backend.runtime} {backend.version}"
+        return judge(self.bundle, backend.variant, who, answers_to_checks(self.bundle, backend))
 
     def predict(self, window: Window) -> Prediction:
         """Say what the window shows; a refused window or a failed call is a prediction with that state.
@@ -178,7 +150,8 @@ class Model:
             bundle=self.bundle.digest,
             variant=backend.variant.file,
             runtime=f"{backend.runtime} {backend.version}",
-            delegates=backend.delegates,
+            delegates=tuple(part.delegate for part in backend.coverage if part.share_of_operations),
+            coverage=backend.coverage,
             fallback=self.fallback,
             labels=manifest.labels,
         )
@@ -215,26 +188,6 @@ class Model:
         )
 
 
-def _choose(bundle: Bundle, runtime: str | None, precision: str | None) -> tuple[str, Variant]:
-    """The runtime and variant to open: as asked, or the first variant with an installed runtime."""
-    if runtime is not None:
-        plugins.load(GROUP, runtime)  # an unknown name or a missing library is said before anything else
-        return runtime, bundle.variant(format=_FORMAT_OF.get(runtime), precision=precision)
-    problem: Exception | None = None
-    for variant in bundle.manifest.variants:
-        if precision in {None, variant.precision}:
-            for name in (name for name, reads in _FORMAT_OF.items() if reads == variant.format):
-                try:
-                    plugins.load(GROUP, name)
-                except MissingExtraError as error:
-                    problem = problem or error
-                else:
-                    return name, variant
-    if problem:
-        raise problem
-    return "", bundle.variant(precision=precision)  # raises: there is none of that precision
-
-
 def _check_layout(input_shape: tuple[int, ...], window_shape: tuple[int, int]) -> None:
     """A window may gain dimensions of 1, be flattened, or be an image of pixels in a row; it is never transposed."""
     squeezed = tuple(n for n in input_shape if n != 1)
@@ -244,10 +197,3 @@ def _check_layout(input_shape: tuple[int, ...], window_shape: tuple[int, int]) -
         raise TensorMismatchError(
             "window", want=f"one that fits the model's input {input_shape}", got=f"(length, channels) = {window_shape}"
         )
-
-
-def _older(version: str, lowest: str) -> bool:
-    def numbers(text: str) -> tuple[int, ...]:
-        return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-
-    return numbers(version) < numbers(lowest)

@@ -17,9 +17,10 @@ from edge_sdk.base.errors import (
     TensorMismatchError,
     UnavailableReason,
 )
-from edge_sdk.contract.manifest import Variant
+from edge_sdk.contract.manifest import Coverage, Variant
 from edge_sdk.contract.tensor import TensorSpec
 from edge_sdk.inference.base import BackendRequest
+from edge_sdk.inference.delegates import kind_of
 
 _CPU = "CPUExecutionProvider"
 _DTYPES = {
@@ -48,7 +49,7 @@ class OnnxRuntimeBackend:
 
     def __init__(self, model: bytes, variant: Variant, request: BackendRequest) -> None:
         self.variant = variant
-        providers = [name for name in request.delegates if name != "none"] or [_CPU]
+        providers = [kind_of(delegate, "onnxruntime").target for delegate in request.delegates] or [_CPU]
         here = api.get_available_providers()
         if missing := [name for name in providers if name not in here]:
             raise BackendUnavailableError(
@@ -57,12 +58,13 @@ class OnnxRuntimeBackend:
                 cure=f"This build has {', '.join(here)}. Install the build for your board, or write `fallback: cpu`.",
             )
         self._session: Any = _session(model, variant, providers, request.threads)
-        self.delegates = tuple(self._session.get_providers())
-        if refused := [name for name in providers if name not in self.delegates]:
+        in_use = self._session.get_providers()
+        self.coverage = tuple(Coverage(delegate=name, share_of_operations=1.0, checked_by="run") for name in in_use)
+        if refused := [name for name in providers if name not in in_use]:
             raise BackendUnavailableError(
                 f"Execution provider {refused[0]!r} for {variant.file}",
                 reason=UnavailableReason.NO_DEVICE,
-                cure=f"The session has {', '.join(self.delegates)}. Check its driver, or write `fallback: cpu`.",
+                cure=f"The session has {', '.join(in_use)}. Check its driver, or write `fallback: cpu`.",
             )
         inputs, outputs = _specs(self._session.get_inputs()), _specs(self._session.get_outputs())
         _match(inputs, variant.inputs)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sdk.base.errors import BundleFormatError, InferenceError, TensorMismatchError
-from edge_sdk.contract.manifest import Variant
+from edge_sdk.contract.manifest import Coverage, Variant
 from edge_sdk.inference.base import BackendRequest
 
 
@@ -30,7 +30,7 @@ class ScriptedBackend:
 
     runtime = "scripted"
     version = "1"
-    delegates: tuple[str, ...] = ()
+    coverage: tuple[Coverage, ...] = ()
 
     def __init__(self, model: bytes, variant: Variant, request: BackendRequest) -> None:
         self.variant = variant
