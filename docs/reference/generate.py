@@ -376,10 +376,10 @@ are also a builtin, where people already catch one. The message says what was gi
 _EXIT = {
     1: "failed otherwise",
     65: "the data is wrong: a bundle, a model, calibration data",
-    69: "something that is needed is not here: an extra, a delegate, the broker",
+    69: "something that is needed is not here: an extra, a delegate, a sensor, the broker",
     74: "the disk",
     77: "not trusted",
-    78: "the configuration is wrong; `station check` found something",
+    78: "the configuration is wrong",
 }
 
 

@@ -119,6 +119,7 @@ class SensorError(EdgeError, OSError):
     """A sensor does not answer, or answers nonsense."""
 
     retriable = True
+    exit_code = 69
 
 
 class BackendError(EdgeError, RuntimeError):
@@ -135,9 +136,9 @@ class UnavailableReason(str, Enum):
     NO_PERMISSION = "no_permission"
     REFUSED_MODEL = "refused_model"
     TOO_OLD = "too_old"
-
     CRASHED = "crashed"
     NO_ANSWER = "no_answer"
+
 
 class BackendUnavailableError(BackendError):
     """A runtime, delegate or execution provider that was asked for is not here."""

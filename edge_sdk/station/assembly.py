@@ -12,6 +12,7 @@ from edge_sdk.base.clock import Clock, to_datetime
 from edge_sdk.base.errors import ConfigError, PluginError
 from edge_sdk.base.yaml import convert, place
 from edge_sdk.config.station import BrokerConfig, FusionConfig, ModelConfig, StationConfig, StreamConfig
+from edge_sdk.contract.bundle import Bundle, read_bundle
 from edge_sdk.contract.events import Birth
 from edge_sdk.contract.trust import Trust
 from edge_sdk.fusion.base import Fuser
@@ -44,11 +45,14 @@ class Assembly:
         """Whose bundles are accepted. Raises ConfigError for an unreadable key."""
         return Trust.of(self.config.trust.keys, allow_unsigned=self.config.trust.allow_unsigned)
 
+    def bundle(self, settings: ModelConfig) -> Bundle:
+        """Open one bundle. Raises BundleError."""
+        return read_bundle(settings.bundle, self.trust())
+
     def model(self, settings: ModelConfig) -> Model:
         """Open one model. Raises BundleError, BackendUnavailableError, WrongAnswerError."""
         return Model.open(
-            settings.bundle,
-            trust=self.trust(),
+            self.bundle(settings),
             runtime=settings.runtime,
             precision=settings.precision,
             threads=settings.threads,

@@ -23,28 +23,34 @@ def station() -> None:
 @station.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--no-broker", is_flag=True, help="Leave the broker alone.")
+@click.option("--sensor-s", type=float, default=10.0, show_default=True, help="Seconds to a sensor's first reading.")
 @terminal.json_option
-def check(config: Path, no_broker: bool, json_file: str | None) -> None:
-    """Try everything that CONFIG needs, short of starting: exit code 78 when the station could not work.
+def check(config: Path, no_broker: bool, sensor_s: float, json_file: str | None) -> None:
+    """Try everything that CONFIG needs, short of starting; each finding comes with its remedy.
+
+    Notes do not hinder the station. Otherwise the exit code is that of the first bad finding: 78 for the
+    configuration, 65 or 77 for a bundle, 69 for a backend, a sensor or the broker, 74 for the disk.
 
     \b
     Examples:
       edge-sdk station check station.yaml
       edge-sdk station check station.yaml --no-broker --json -
     """
-    from edge_sdk.base.errors import ConfigError
-    from edge_sdk.station.check import check_station
+    from edge_sdk.station.check.plan import check_station
 
     findings = []
-    for finding in check_station(config, broker=not no_broker):
+    for finding in check_station(config, with_broker=not no_broker, sensor_s=sensor_s):
         findings.append(finding)
         if json_file != "-":
             mark, colour = ("ok  ", "green") if finding.ok else ("BAD ", "red") if finding.must else ("note", "yellow")
             click.echo(f"{click.style(mark, fg=colour)} {finding.what}: {finding.detail}")
+            if finding.remedy:
+                click.echo(f"     -> {finding.remedy}")
     terminal.write_json(json_file, findings)
-    bad = sum(1 for finding in findings if finding.must and not finding.ok)
+    bad = [finding for finding in findings if finding.must and not finding.ok]
     if bad:
-        raise ConfigError(f"{config}: {bad} of {len(findings)} checks failed; the lines above say what to do.")
+        terminal.error(f"{config}: {len(bad)} of {len(findings)} checks failed; the lines above say what to do.")
+        raise click.exceptions.Exit(bad[0].exit_code)
 
 
 @station.command()

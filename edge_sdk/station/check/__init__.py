@@ -1,0 +1,1 @@
+"""``station check``: everything short of starting, each finding with its remedy."""
