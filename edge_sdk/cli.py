@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 
 import click
 
 from edge_sdk import __version__
 from edge_sdk.base import plugins, terminal
-from edge_sdk.base.errors import EdgeError, nearest
+from edge_sdk.base.errors import EdgeError, leaves, nearest
 
 GROUP = "edge_sdk.commands"
+FAULT = 70  # EX_SOFTWARE of sysexits.h
 
 
 class Commands(click.Group):
@@ -48,16 +51,41 @@ def commands() -> None:
 def main() -> None:
     """Run the command line; an error made on purpose becomes one line and its exit code."""
     try:
-        sys.exit(commands(standalone_mode=False) or 0)
+        code = commands(standalone_mode=False) or 0
     except click.ClickException as problem:
         problem.show()
-        sys.exit(problem.exit_code)
-    except EdgeError as problem:
-        terminal.error(str(problem))
-        sys.exit(problem.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+        code = problem.exit_code
+    except BaseException as problem:  # noqa: BLE001 - the outermost of all: whatever comes out is told
+        code = tell(problem)
+    sys.exit(code)
+
+
+def tell(problem: BaseException) -> int:
+    """Say what went wrong, and give the exit code.
+
+    Tasks that fail together come as a group: each of its errors is told by itself. Only what nobody raised on purpose
+    is shown with its traceback, because that is a fault of ours.
+
+    Raises:
+        SystemExit: It was one.
+    """
+    errors = leaves(problem)
+    for error in errors:
+        if isinstance(error, SystemExit):
+            raise error
+    if any(isinstance(error, BrokenPipeError) for error in errors):  # `edge-sdk … | head` has seen enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - flushed once more when we exit
+        return 141
+    if any(isinstance(error, KeyboardInterrupt | click.Abort) for error in errors):
         terminal.error("interrupted")
-        sys.exit(130)
+        return 130
+    for message in dict.fromkeys(str(error) for error in errors if isinstance(error, EdgeError)):
+        terminal.error(message)
+    faults = [error for error in errors if not isinstance(error, EdgeError)]
+    for fault in faults:
+        traceback.print_exception(fault)
+        terminal.error(f"This is a fault in edge-sdk {__version__}, or in a plug-in; please report the lines above.")
+    return FAULT if faults else next(error.exit_code for error in errors if isinstance(error, EdgeError))
 
 
 if __name__ == "__main__":

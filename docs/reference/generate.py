@@ -361,7 +361,7 @@ def error_tree() -> str:
                 f"```text\n{tree}\n```",
                 "## Exit codes",
                 "After `sysexits.h`, so that systemd can tell what is worth a restart. 0 is success, 2 a wrong option, "
-                "130 an interrupt.",
+                "130 an interrupt, 70 a fault in Edge SDK or a plug-in: then a traceback says where.",
                 "\n".join(["| Code | Meaning | Errors |", "|---|---|---|", *rows]),
             ]
         )

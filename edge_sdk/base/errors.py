@@ -30,7 +30,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import ClassVar
 
@@ -198,6 +198,12 @@ class StoreError(EdgeError, OSError):
 
     retriable = True
     exit_code = 74
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The single errors of a group of errors, however deep; an error that is no group is its own leaf."""
+    inner: Sequence[BaseException] | None = getattr(error, "exceptions", None)
+    return [error] if inner is None else [leaf for one in inner for leaf in leaves(one)]
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
