@@ -25,6 +25,11 @@ class Budget:
         self._waiting: list[tuple[int, int]] = []
         self._changed = threading.Condition()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for cores."""
+        return len(self._waiting)
+
     @contextmanager
     def hold(self, threads: int, *, priority: int = 0) -> Iterator[None]:
         """Wait until so many cores are free, and keep them for the block.

@@ -122,7 +122,8 @@ class Pipeline:
     def counters(self) -> dict[str, int]:
         """Everything counted so far, windowing and alignment included."""
         windowers = (windower.counters for routes in self._routes.values() for windower, _ in routes)
-        return self._counters.all(self._aligner.counters, {"results": self._writer.written}, *windowers)
+        models = (model.counters for model in self.models)
+        return self._counters.all(self._aligner.counters, {"results": self._writer.written}, *windowers, *models)
 
     def push(self, reading: Reading) -> list[FusedResult]:
         """Take one block of samples; give the results that it completes, oldest first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Scheduler:
     """Pushes blocks through one pipeline; its results are those of `Pipeline.push`, less what overload gave up.
 
     What came at once is windowed at once. Then tiny models run here, one after the other; large ones run side by side,
-    each in its own thread and as far as the station's budget allows. Use it from one thread at a time.
+    each in its own thread and as far as the station's budget allows.
 
     Args:
         pipeline: The stream.
@@ -64,12 +65,21 @@ class Scheduler:
         self.pipeline, self.counters, self.every = pipeline, Counters(), 1
         self._clock, self._plans, self._budget = clock, dict(plans or {}), budget or Budget(1)
         self._priority, self._deadline_ns, self._overload = priority, deadline_ns, overload or Overload()
-        self._behind_ns = 0
+        self._behind_ns, self._lock = 0, threading.Lock()
         beside = sum(plan.pooled for plan in self._plans.values()) - 1
         self._pool = ThreadPoolExecutor(beside, f"models of {pipeline.stream}") if beside > 0 else None
 
     def push(self, blocks: Sequence[Reading]) -> list[FusedResult]:
         """Take blocks in the order in which they came; give the results that they complete."""
+        with self._lock:
+            return self._push(blocks)
+
+    def replace(self, old: Model, new: Model) -> None:
+        """Let another variant of a model answer from now on, also from another thread; see `Pipeline.replace`."""
+        with self._lock:
+            self.pipeline.replace(old, new)
+
+    def _push(self, blocks: Sequence[Reading]) -> list[FusedResult]:
         came_ns = self._clock.monotonic_ns()
         cuts: list[Cut] = []
         ages: list[int] = []
