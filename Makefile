@@ -67,7 +67,7 @@ reference: setup ## Write the reference pages anew from the types
 pictures: setup ## Photograph the monitor's page for the README
 	$(BIN)/python docs/pictures/make_screenshots.py
 
-COMPILE := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header
+COMPILE := UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --constraint deploy/constraints.txt
 
 lock: ## Pin every dependency anew, versions and hashes; what goes onto a board has locks of its own in deploy/
 	$(COMPILE) --python-version 3.11 pyproject.toml --extra dev --output-file requirements.lock
