@@ -120,9 +120,19 @@ class OutboxConfig(_Strict, frozen=True, kw_only=True):
     """The outbox: accepted results, on disk until the monitor has them."""
 
     quota_mb: Annotated[Positive, Meta(description="Largest size of the file, 10⁶ bytes.")] = 256.0
-    on_full: Annotated[Literal["drop_oldest", "refuse"], Meta(description="What gives way under a full quota.")] = (
-        "drop_oldest"
-    )
+    max_age_s: Annotated[Positive | None, Meta(description="Older results are given up; default: never.")] = None
+    on_full: Annotated[
+        Literal["drop_oldest", "thin", "refuse"],
+        Meta(description="What gives way under a full quota: the oldest, all but every n-th of them, or new ones."),
+    ] = "drop_oldest"
+    keep_every: Annotated[int, Meta(ge=2, description="With `thin`: that n, for each stream.")] = 5
+    priorities: Annotated[
+        dict[Id, Literal["low", "normal", "high"]], Meta(description="Streams that give way earlier or later.")
+    ] = {}
+    keep_after_receipt_s: Annotated[
+        NotNegative,
+        Meta(description="How long results stay after their receipt, for a monitor restored from a backup."),
+    ] = 3600.0
 
 
 class LocationConfig(_Strict, frozen=True, kw_only=True):
@@ -154,6 +164,11 @@ def read_station(path: Path) -> StationConfig:
         ConfigError: With file, line, column, field and remedy.
     """
     config = read_yaml(path, StationConfig)
+    for stream in config.outbox.priorities:
+        if stream not in config.streams:
+            raise ConfigError(
+                f"{path}: outbox.priorities.{stream}: no such stream in this file. {nearest(stream, config.streams)}"
+            )
     for stream, settings in config.streams.items():
         _check_stream(path, config, stream, settings)
     broker = config.broker

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 
 import msgspec
 
 from edge_sdk.base.errors import PayloadError
+
+MOST_RANGES = 1000
+"""A receipt names the lowest ranges; what is above waits until the gaps below have closed."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,70 +58,95 @@ def decode_receipt(payload: bytes) -> Receipt:
 
 
 class Ranges:
-    """A growing set of sequence numbers, kept as inclusive ranges: what a receipt is made from."""
+    """A growing set of sequence numbers, kept as inclusive ranges: what a receipt is made from.
 
-    def __init__(self, ranges: tuple[tuple[int, int], ...] = ()) -> None:
-        self._ranges = [list(item) for item in ranges]
+    16 bytes a range, so that an outbox with very many holes costs little memory.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        self._lows, self._highs = array("q"), array("q")
+        self._count = 0
+        for low, high in ranges:
+            self._lows.append(low)
+            self._highs.append(high)
+            self._count += high - low + 1
 
     def __contains__(self, seq: int) -> bool:
-        at = bisect_right(self._ranges, [seq, 1 << 62]) - 1
-        return at >= 0 and self._ranges[at][1] >= seq
+        at = bisect_right(self._lows, seq) - 1
+        return at >= 0 and self._highs[at] >= seq
 
     def add(self, low: int, high: int | None = None) -> None:
         """Add ``low … high`` (`high` included; alone it is `low`); merge with what it touches."""
         high = low if high is None else high
-        if self._ranges and self._ranges[-1][1] + 1 == low:  # the ordinary case: the next in line
-            self._ranges[-1][1] = high
+        if self._highs and self._highs[-1] + 1 == low:  # the ordinary case: the next in line
+            self._highs[-1] = high
+            self._count += high - low + 1
             return
-        first = bisect_right(self._ranges, [low - 1, 1 << 62])
-        if first and self._ranges[first - 1][1] >= low - 1:
-            first -= 1
-        last = first
-        while last < len(self._ranges) and self._ranges[last][0] <= high + 1:
-            last += 1
+        first = bisect_left(self._highs, low - 1)
+        last = bisect_right(self._lows, high + 1)
         if last > first:
-            low = min(low, self._ranges[first][0])
-            high = max(high, self._ranges[last - 1][1])
-        self._ranges[first:last] = [[low, high]]
+            low, high = min(low, self._lows[first]), max(high, self._highs[last - 1])
+            self._count -= sum(self._highs[first:last]) - sum(self._lows[first:last]) + last - first
+        self._count += high - low + 1
+        self._lows[first:last] = array("q", (low,))
+        self._highs[first:last] = array("q", (high,))
 
     @property
     def top(self) -> int:
         """The highest number in it; 0 when empty."""
-        return self._ranges[-1][1] if self._ranges else 0
+        return self._highs[-1] if self._highs else 0
 
     @property
     def first(self) -> int:
         """The lowest number in it; 0 when empty."""
-        return self._ranges[0][0] if self._ranges else 0
+        return self._lows[0] if self._lows else 0
 
     def __bool__(self) -> bool:
-        return bool(self._ranges)
+        return bool(self._lows)
 
     def __len__(self) -> int:
-        return sum(high - low + 1 for low, high in self._ranges)
+        return self._count
 
     def overlap(self, low: int, high: int) -> list[tuple[int, int]]:
         """What of ``low … high`` is in it, as rising ranges."""
-        at = bisect_right(self._ranges, [low, 1 << 62]) - 1
-        if at < 0 or self._ranges[at][1] < low:
-            at += 1
-        found = []
-        while at < len(self._ranges) and self._ranges[at][0] <= high:
-            found.append((max(low, self._ranges[at][0]), min(high, self._ranges[at][1])))
-            at += 1
+        at, end = bisect_left(self._highs, low), bisect_right(self._lows, high)
+        return [(max(low, self._lows[n]), min(high, self._highs[n])) for n in range(at, end)]
+
+    def holes(self, low: int, high: int) -> list[tuple[int, int]]:
+        """What of ``low … high`` is not in it, as rising ranges."""
+        found, at = [], low
+        for begin, end in self.overlap(low, high):
+            if begin > at:
+                found.append((at, begin - 1))
+            at = end + 1
+        if at <= high:
+            found.append((at, high))
         return found
 
     def take(self, low: int, high: int) -> list[tuple[int, int]]:
         """Remove ``low … high``; return what of it was there, as rising ranges."""
         taken = self.overlap(low, high)
         if taken:
-            first = bisect_right(self._ranges, [taken[0][0], 1 << 62]) - 1
-            last = first + len(taken)
-            left = [[self._ranges[first][0], low - 1], [high + 1, self._ranges[last - 1][1]]]
-            self._ranges[first:last] = [item for item in left if item[0] <= item[1]]
+            first, last = bisect_left(self._highs, low), bisect_right(self._lows, high)
+            left = [(self._lows[first], low - 1), (high + 1, self._highs[last - 1])]
+            left = [span for span in left if span[0] <= span[1]]
+            self._lows[first:last] = array("q", (span[0] for span in left))
+            self._highs[first:last] = array("q", (span[1] for span in left))
+            self._count -= sum(end - begin + 1 for begin, end in taken)
         return taken
 
     @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """The ranges, rising."""
-        return tuple((low, high) for low, high in self._ranges)
+        return tuple(zip(self._lows, self._highs, strict=True))
+
+
+def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Rising numbers as inclusive ranges."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] + 1 == number:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found

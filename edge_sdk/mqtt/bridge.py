@@ -20,11 +20,11 @@ from edge_sdk.base.clock import Clock
 from edge_sdk.base.errors import ConfigError, OutboxError, PayloadError, TransportError
 from edge_sdk.contract.envelope import OutboxRow, encode_pack, encode_result
 from edge_sdk.contract.events import Birth, Health, StationEvent, StationState, Status, encode_event
-from edge_sdk.contract.receipt import decode_receipt
+from edge_sdk.contract.receipt import decode_receipt, runs
 from edge_sdk.contract.topics import Kind, Topics
 from edge_sdk.mqtt import homeassistant
 from edge_sdk.mqtt.pace import Pace
-from edge_sdk.mqtt.relay import Ask, Relay, runs
+from edge_sdk.mqtt.relay import Ask, Relay
 from edge_sdk.mqtt.transport import Message, Transport
 from edge_sdk.outbox.base import Outbox
 
@@ -143,10 +143,12 @@ class Bridge:
         self._relay.offer(rows)
         self._send_live()
 
-    def announce(self, event: StationEvent | Health) -> None:
+    def announce(self, event: StationEvent | Health | Birth) -> None:
         """Send it when we are connected, at best effort: the oldest of too many is dropped and counted."""
         if isinstance(event, Health):
             message = Message(self._topics.of(Kind.HEALTH), encode_event(event))
+        elif isinstance(event, Birth):  # something in it changed since the last connection
+            message = Message(self._topics.of(Kind.BIRTH), encode_event(event), retain=True)
         else:
             message = Message(self._topics.of(Kind.EVENT, event.severity.value), encode_event(event))
         self._announcements.append(message)
@@ -202,7 +204,7 @@ class Bridge:
             introduction.append(homeassistant.discovery(birth))
         await transport.publish([*introduction, self._status(StationState.ONLINE)])
         stats = self._outbox.stats()
-        self._relay.connected(oldest=stats.oldest, newest=stats.newest)
+        self._relay.connected(oldest=stats.first_waiting, newest=stats.newest)
         self.state = LinkState.CONNECTED
         self.counters["bridge.connections"] += 1
         log.info("bridge is connected", extra={"outbox_rows": stats.rows})

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edge_sdk.contract.envelope import OutboxRow
-from edge_sdk.contract.receipt import Ranges
+from edge_sdk.contract.receipt import Ranges, runs
 
 _PATIENCE_LIMIT = 32
 _MERGED_NS = 100_000_000  # departures of neighbours within this are one
@@ -207,14 +207,3 @@ class Relay:
                 self._departures[-1] = (when, first, high)
                 return
         self._departures.append((now_ns, low, high))
-
-
-def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Rising numbers as inclusive ranges."""
-    found: list[tuple[int, int]] = []
-    for number in numbers:
-        if found and found[-1][1] + 1 == number:
-            found[-1] = (found[-1][0], number)
-        else:
-            found.append((number, number))
-    return found

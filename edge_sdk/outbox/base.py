@@ -19,26 +19,30 @@ class OutboxStats:
         rows: Results that wait for a receipt.
         file_bytes: Size of the file and its log.
         quota_bytes: What the file may grow to.
-        oldest: Lowest sequence number still held, or the next one when empty.
+        oldest: Lowest sequence number in the file, or the next one to be given: what is below can never be sent.
+        first_waiting: Lowest number that waits for a receipt, or the next one to be given.
         newest: Highest sequence number ever given; 0 before the first.
         dropped: Results given up under a full quota, since the outbox was made.
         damaged: Results that the medium damaged, found unreadable; a lower bound.
+        kept: Results that stay though a receipt named them, for a monitor that asks again.
     """
 
     rows: int
     file_bytes: int
     quota_bytes: int
     oldest: int
+    first_waiting: int
     newest: int
     dropped: int
     damaged: int = 0
+    kept: int = 0
 
 
 class Outbox(Protocol):
     """Accepted results that outlive a crash or a power cut, numbered, oldest first, until a receipt names them.
 
-    Every method may be called from any thread. `acknowledge` and `stats` touch no disk; the rows that are forgotten
-    leave the file with the next `put`, so a crash in between brings them back, which is harmless.
+    Every method may be called from any thread. `acknowledge`, `again`, `gone` and `stats` touch no disk; the rows
+    that are forgotten leave the file with the next `put`, so a crash in between brings them back, which is harmless.
 
     Attributes:
         epoch: Random id made with the outbox.
@@ -55,10 +59,27 @@ class Outbox(Protocol):
         """
 
     def read(self, *, after: int, limit: int, before: int | None = None) -> Sequence[OutboxRow]:
-        """Rows with ``after < seq`` (and ``seq < before``), oldest first, at most `limit`."""
+        """Rows that wait, with ``after < seq`` (and ``seq < before``), oldest first, at most `limit`.
+
+        Raises:
+            OutboxError: The medium refuses to read.
+        """
 
     def acknowledge(self, receipt: Receipt) -> int:
-        """Forget the rows that a receipt of this epoch names; returns how many. Other epochs change nothing."""
+        """Rows that a receipt of this epoch names need not be sent any more; returns how many waited.
+
+        They stay as long as the quota says, for `again`. A receipt of another epoch changes nothing.
+        """
+
+    def again(self, receipt: Receipt) -> Sequence[tuple[int, int]]:
+        """Rows kept after an earlier receipt that this one does not name wait again; returns their ranges.
+
+        To be called with receipts that are surely newer than those before, not with one that a broker had kept:
+        then the monitor has lost what it had, as when it was restored from a backup.
+        """
+
+    def gone(self, low: int, high: int) -> Sequence[tuple[int, int]]:
+        """What of ``low … high`` this outbox can never send: it was given up, or receipted and not kept."""
 
     def acknowledge_sent(self, low: int, high: int) -> int:
         """Forget ``low … high`` on the broker's word alone (``delivery: broker``); returns how many."""

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +16,7 @@ from edge_sdk.base.clock import SystemClock, to_datetime
 from edge_sdk.base.errors import OutboxError, PayloadError
 from edge_sdk.base.terminal import json_option, progress, table, write_json
 from edge_sdk.outbox.identity import read_identity
+from edge_sdk.outbox.meta import read_meta
 
 _PATH = click.Path(path_type=Path, dir_okay=False, exists=True)
 _CHUNK = 1000
@@ -45,19 +47,24 @@ def stats(path: Path, results_per_s: float | None, card_gb: float, json_file: st
     with _reading(path) as db:
         low, high, count = db.execute("SELECT min(seq), max(seq), count(*) FROM results").fetchone()
         size, age = db.execute("SELECT sum(length(body)), min(accepted_ns) FROM results").fetchone()
-        meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
+        meta = read_meta(db)
+        kept = sum(
+            db.execute("SELECT count(*) FROM results WHERE seq BETWEEN ? AND ?", span).fetchone()[0]
+            for span in meta.receipted
+        )
     identity = read_identity(path)
     numbers: dict[str, Any] = {
-        "epoch": meta.get("epoch", ""),
-        "rows": count,
+        "epoch": meta.epoch,
+        "rows": count - kept,
+        "kept": kept,
         "oldest": low,
-        "newest": max(high or 0, int(meta.get("newest", 0))),
+        "newest": max(high or 0, meta.newest),
         "oldest_accepted": to_datetime(age).isoformat() if age else None,
         "body_bytes": size or 0,
         "file_bytes": path.stat().st_size,
-        "dropped": int(meta.get("dropped", 0)),
-        "damaged": int(meta.get("damaged", 0)),
-        "identity": "sound" if identity and identity.epoch == meta.get("epoch") else "missing or damaged",
+        "dropped": meta.dropped,
+        "damaged": meta.damaged,
+        "identity": "sound" if identity and identity.epoch == meta.epoch else "missing or damaged",
     }
     if results_per_s:
         # Measured with groups of 100: each byte of a result is written about 1.6 times, log and file together.
@@ -101,10 +108,12 @@ def import_rows(path: Path, source: BinaryIO, json_file: str | None) -> None:
     """
     from edge_sdk.contract.envelope import decode_result
     from edge_sdk.contract.result import FusedResult
+    from edge_sdk.outbox.quota import Quota
     from edge_sdk.outbox.sqlite import SqliteOutbox
 
     accepted, unreadable = 0, 0
-    with closing(SqliteOutbox.open(path, clock=SystemClock(), on_full="refuse")) as box, progress("importing") as bar:
+    refusing = Quota(on_full="refuse")
+    with closing(SqliteOutbox.open(path, clock=SystemClock(), quota=refusing)) as box, progress("importing") as bar:
         group: list[FusedResult] = []
         for line in source:
             try:
@@ -125,17 +134,18 @@ def import_rows(path: Path, source: BinaryIO, json_file: str | None) -> None:
 
 def _lines(path: Path, after: int, limit: int) -> Iterator[bytes]:
     from edge_sdk.contract.envelope import OutboxRow, encode_result
+    from edge_sdk.contract.receipt import Ranges
     from edge_sdk.outbox.salvage import is_sound
 
     with _reading(path) as db:
-        row = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-        epoch = str(row[0]) if row else ""
+        meta = read_meta(db)
+        receipted = Ranges(meta.receipted)
         rows = db.execute(
-            "SELECT seq, stream, body, accepted_ns, crc FROM results WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+            "SELECT seq, stream, body, accepted_ns, crc FROM results WHERE seq > ? ORDER BY seq", (after,)
         )
-        for found in rows:
-            if is_sound(*found):
-                yield encode_result(OutboxRow(*found[:4]), station="", epoch=epoch, backlog=True)
+        sound = (OutboxRow(*found[:4]) for found in rows if found[0] not in receipted and is_sound(*found))
+        for row in islice(sound, limit):
+            yield encode_result(row, station="", epoch=meta.epoch, backlog=True)
 
 
 @contextmanager

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from edge_sdk.base.clock import Clock
+from edge_sdk.base.clock import Clock, ClockState
 from edge_sdk.base.errors import OutboxFullError
 from edge_sdk.base.ids import new_epoch
 from edge_sdk.contract.envelope import OutboxRow, encode_body
-from edge_sdk.contract.receipt import Receipt
+from edge_sdk.contract.receipt import Receipt, runs
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.base import OutboxStats
-from edge_sdk.outbox.sqlite import DEFAULT_QUOTA_BYTES, OnFull
+from edge_sdk.outbox.ledger import Ledger, Spans
+from edge_sdk.outbox.quota import Eviction, Quota
 
 
 class MemoryOutbox:
     """Accepted results in memory; see `Outbox` for the promises, of which a crash breaks the first."""
 
-    def __init__(
-        self, *, clock: Clock, quota_bytes: int = DEFAULT_QUOTA_BYTES, on_full: OnFull = "drop_oldest"
-    ) -> None:
+    def __init__(self, *, clock: Clock, quota: Quota | None = None) -> None:
         self.epoch = new_epoch()
-        self.quota_bytes = quota_bytes
+        self.quota = quota or Quota()
         self._clock = clock
-        self._on_full = on_full
-        self._rows: dict[int, OutboxRow] = {}  # by number, which is also their order
+        self._rows: dict[int, OutboxRow] = {}
         self._bytes = 0
-        self._newest = 0
-        self._dropped = 0
+        self._ledger = Ledger(keep_s=self.quota.keep_after_receipt_s)
+        self._eviction = Eviction(self.quota)
         self._lock = threading.Lock()
 
     def put(self, results: Sequence[FusedResult]) -> Sequence[OutboxRow]:
@@ -41,58 +39,106 @@ class MemoryOutbox:
         with self._lock:
             rows = [
                 OutboxRow(seq, result.stream, encode_body(result), now_ns)
-                for seq, result in enumerate(results, start=self._newest + 1)
+                for seq, result in enumerate(results, start=self._ledger.newest + 1)
             ]
-            wanted = sum(len(row.body) for row in rows)
-            if self._bytes + wanted > self.quota_bytes and (
-                self._on_full == "refuse" or wanted > self.quota_bytes // 2
-            ):
-                raise OutboxFullError(f"The outbox in memory has reached its quota of {self.quota_bytes} bytes.")
-            while self._bytes + wanted > self.quota_bytes:
-                self._forget(next(iter(self._rows)))
-                self._dropped += 1
+            self._forget()
+            self._expire(now_ns)
+            self._make_room(sum(len(row.body) for row in rows))
             for row in rows:
                 self._rows[row.seq] = row
                 self._bytes += len(row.body)
-                self._newest = row.seq
+            if rows:
+                self._ledger.accept(rows[0].seq, rows[-1].seq)
         return rows
 
     def read(self, *, after: int, limit: int, before: int | None = None) -> Sequence[OutboxRow]:
-        """Rows with ``after < seq`` (and ``seq < before``), oldest first, at most `limit`."""
+        """Rows that wait, with ``after < seq`` (and ``seq < before``), oldest first, at most `limit`."""
         with self._lock:
-            wanted = (seq for seq in self._rows if after < seq and (before is None or seq < before))
+            spans = self._ledger.waiting(after + 1, self._ledger.newest if before is None else before - 1)
+            wanted = (seq for low, high in spans for seq in range(low, high + 1))
             return [self._rows[seq] for seq, _ in zip(wanted, range(limit), strict=False)]
 
     def acknowledge(self, receipt: Receipt) -> int:
-        """Forget the rows that a receipt of this epoch names; returns how many. Other epochs change nothing."""
+        """Rows that a receipt of this epoch names need not be sent any more; returns how many waited."""
         if receipt.epoch != self.epoch:
             return 0
         if receipt.stored:
-            self._newest = max(self._newest, receipt.stored[-1][1])
-        return sum(self.acknowledge_sent(low, high) for low, high in receipt.stored)
+            self._ledger.skip_to(receipt.stored[-1][1])
+        now_ns = self._clock.monotonic_ns()
+        return sum(self._ledger.acknowledge(low, high, now_ns=now_ns) for low, high in receipt.stored)
+
+    def again(self, receipt: Receipt) -> Spans:
+        """Rows kept after an earlier receipt that this one of our epoch does not name wait again."""
+        with self._lock:
+            self._eviction.start_over()
+            return self._ledger.again(receipt) if receipt.epoch == self.epoch else ()
 
     def acknowledge_sent(self, low: int, high: int) -> int:
         """Forget ``low … high`` on the broker's word alone (``delivery: broker``); returns how many."""
-        with self._lock:
-            named = [seq for seq in self._rows if low <= seq <= high]
-            for seq in named:
-                self._forget(seq)
-        return len(named)
+        return self._ledger.acknowledge(low, high, now_ns=None)
+
+    def gone(self, low: int, high: int) -> Spans:
+        """What of ``low … high`` this outbox can never send."""
+        return self._ledger.gone(low, high)
 
     def stats(self) -> OutboxStats:
         """Numbers, cheap enough for every health message."""
-        with self._lock:
-            return OutboxStats(
-                rows=len(self._rows),
-                file_bytes=self._bytes,
-                quota_bytes=self.quota_bytes,
-                oldest=next(iter(self._rows), self._newest + 1),
-                newest=self._newest,
-                dropped=self._dropped,
-            )
+        ledger = self._ledger
+        return OutboxStats(
+            rows=ledger.rows,
+            file_bytes=self._bytes,
+            quota_bytes=self.quota.bytes,
+            oldest=ledger.oldest(),
+            first_waiting=ledger.first_waiting(),
+            newest=ledger.newest,
+            dropped=ledger.dropped,
+            kept=ledger.kept,
+        )
 
     def close(self) -> None:
         """Nothing to do."""
 
-    def _forget(self, seq: int) -> None:
-        self._bytes -= len(self._rows.pop(seq).body)
+    # ---- with the lock held
+
+    def _forget(self) -> None:
+        self._ledger.expire(self._clock.monotonic_ns())
+        spans = self._ledger.forgotten_spans()
+        self._delete(seq for low, high in spans for seq in range(low, high + 1))
+        self._ledger.deleted(spans)
+
+    def _expire(self, now_ns: int) -> None:
+        if self.quota.max_age_s is None or self._clock.state() is not ClockState.SYNCED:
+            return
+        oldest_ns, old = now_ns - round(self.quota.max_age_s * 1e9), []
+        for seq, _, _ in self._waiting_after(0):
+            if self._rows[seq].accepted_ns >= oldest_ns:
+                break
+            old.append(seq)
+        self._give_up(old)
+
+    def _make_room(self, wanted: int) -> None:
+        if self._bytes + wanted <= self.quota.bytes:
+            return
+        for low, high in self._ledger.kept_spans():
+            self._delete(range(low, high + 1))
+            self._ledger.deleted([(low, high)])
+        while wanted <= self.quota.bytes // 2 and (missing := self._bytes + wanted - self.quota.bytes) > 0:
+            chosen = self._eviction.choose(missing, self._waiting_after, self._ledger.rows)
+            if not chosen:
+                break
+            self._give_up(chosen)
+        if self._bytes + wanted > self.quota.bytes:
+            raise OutboxFullError(f"The outbox in memory has reached its quota of {self.quota.bytes} bytes.")
+
+    def _waiting_after(self, after: int) -> Iterator[tuple[int, str, int]]:
+        for low, high in self._ledger.waiting(after + 1, self._ledger.newest):
+            for seq in range(low, high + 1):
+                yield seq, self._rows[seq].stream, len(self._rows[seq].body)
+
+    def _give_up(self, chosen: Sequence[int]) -> None:
+        self._delete(chosen)
+        self._ledger.give_up(runs(chosen), len(chosen))
+
+    def _delete(self, seqs: Sequence[int] | Iterator[int] | range) -> None:
+        for seq in seqs:
+            self._bytes -= len(self._rows.pop(seq).body)

@@ -145,13 +145,13 @@ def _read_page(page: bytes, page_bytes: int, found: Salvage, broken: set[int]) -
 
 
 def _read_record(record: bytes, seq: int) -> OutboxRow | None:
-    """A record of (NULL, text, integer, blob, integer, any), or None when its checksum does not hold."""
+    """A record of (NULL, text, integer, blob, integer[, any]), or None when its checksum does not hold."""
     header, at = _varint(record, 0)
     kinds = []
     while at < header:
         kind, at = _varint(record, at)
         kinds.append(kind)
-    if len(kinds) != 6 or header > len(record):
+    if len(kinds) not in (5, 6) or header > len(record):  # 5: written before version 2, which added a column
         return None
     values = []
     for kind in kinds:
@@ -161,7 +161,7 @@ def _read_record(record: bytes, seq: int) -> OutboxRow | None:
             return None
         values.append({8: 0, 9: 1}[kind] if kind in (8, 9) else int.from_bytes(raw, "big") if kind < 10 else raw)
         at += size
-    _, stream, accepted_ns, body, check, _ = values
+    _, stream, accepted_ns, body, check, *_ = values
     if not (isinstance(stream, bytes) and isinstance(body, bytes) and isinstance(accepted_ns, int)):
         return None
     name = stream.decode("utf-8")

@@ -14,12 +14,13 @@ from edge_sdk.base.errors import OutboxError
 from edge_sdk.base.ids import new_epoch
 from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.outbox.identity import RESERVE, Identity, read_identity, sync_directory, write_identity
+from edge_sdk.outbox.meta import SET, epoch_values, read_meta
+from edge_sdk.outbox.room import PAGE_BYTES
 from edge_sdk.outbox.salvage import Salvage, checksum, log_is_damaged, salvage
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
-PAGE_BYTES = 4096
+SCHEMA_VERSION = 2
 
 _WAL_PAGES = 256  # 1 MiB: the log stays small, so that a full disk is met early and the file's size is bounded
 _CHECKED_BYTES = 256 * 1024 * 1024  # reading more than that would delay the start by seconds
@@ -36,7 +37,6 @@ CREATE TABLE results (
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 INSERT = "INSERT INTO results (seq, stream, accepted_ns, body, crc, unsynced) VALUES (?, ?, ?, ?, ?, ?)"
-SET = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -123,7 +123,7 @@ def make(path: Path, epoch: str, *, newest: int, rows: Sequence[OutboxRow] = (),
         db.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.split(";")[:-1]:
             db.execute(statement)
-        db.executemany(SET, [("epoch", epoch), ("newest", newest), ("damaged", damaged)])
+        db.executemany(SET, [*epoch_values(epoch), ("newest", newest), ("damaged", damaged)])
         db.executemany(INSERT, parameters(rows))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
@@ -143,22 +143,40 @@ def _epoch_of(path: Path) -> str | None:
                 )
             if path.stat().st_size <= _CHECKED_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
                 return None
-            row = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+            if version < SCHEMA_VERSION:
+                _migrate(db, version)
+            epoch = read_meta(db).epoch
             db.execute("SELECT seq, stream, accepted_ns, body, crc, unsynced FROM results LIMIT 1").fetchone()
-            return str(row[0]) if row else None
+            return epoch or None
     except sqlite3.OperationalError as error:
         if any(word in str(error) for word in ("unable to open", "readonly", "locked", "full")):
             raise
         return None
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter where SQLite's message quotes damaged bytes
         return None
+
+
+def _migrate(db: sqlite3.Connection, version: int) -> None:
+    """Bring the schema up to date in one transaction. Raises sqlite3.Error."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        columns = [name for _, name, *_ in db.execute("PRAGMA table_info(results)")]
+        if version < 2 and columns and "unsynced" not in columns:
+            db.execute("ALTER TABLE results ADD COLUMN unsynced TEXT")
+        db.executemany(SET, epoch_values(read_meta(db).epoch))
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except sqlite3.Error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    log.info("outbox was migrated", extra={"from_version": version, "to_version": SCHEMA_VERSION})
 
 
 def _newest_of(path: Path) -> int:
     with closing(connect(path)) as db:
         [newest] = db.execute("SELECT max(seq) FROM results").fetchone()
-        [known] = db.execute("SELECT max(value) FROM meta WHERE key = 'newest'").fetchone()
-        return max(newest or 0, known or 0)
+        return max(newest or 0, read_meta(db).newest)
 
 
 def _rebuild(path: Path, identity: Identity | None) -> Salvage:

@@ -11,14 +11,16 @@ from edge_sdk.base import plugins
 from edge_sdk.base.clock import Clock, to_datetime
 from edge_sdk.base.errors import ConfigError, PluginError
 from edge_sdk.base.yaml import convert, place
-from edge_sdk.config.station import BrokerConfig, FusionConfig, ModelConfig, StationConfig, StreamConfig
+from edge_sdk.config.station import BrokerConfig, FusionConfig, ModelConfig, OutboxConfig, StationConfig, StreamConfig
 from edge_sdk.contract.bundle import Bundle, read_bundle
 from edge_sdk.contract.events import Birth
 from edge_sdk.contract.trust import Trust
 from edge_sdk.fusion.base import Fuser
 from edge_sdk.fusion.file import read_fusion
+from edge_sdk.inference.delegates import Delegate
 from edge_sdk.inference.model import Model
 from edge_sdk.mqtt.transport import BrokerAddress, Tls
+from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.sensors.base import Sensor
@@ -27,7 +29,9 @@ from edge_sdk.station.health import board_name
 
 SENSORS = "edge_sdk.sensors"
 FUSERS = "edge_sdk.fusers"
+ENGINES = "engines"
 OUTBOX_FILE = "outbox.sqlite"
+_RANKS = {"low": -1, "normal": 0, "high": 1}
 
 
 class Assembly:
@@ -128,8 +132,7 @@ class Assembly:
         return SqliteOutbox.open(
             self.config.state_directory / OUTBOX_FILE,
             clock=self._clock,
-            quota_bytes=round(self.config.outbox.quota_mb * 1e6),
-            on_full=self.config.outbox.on_full,
+            quota=outbox_quota(self.config.outbox),
         )
 
     def birth(self, pipelines: Sequence[Pipeline], *, epoch: str, oldest: int, started_ns: int) -> Birth:
@@ -181,6 +184,18 @@ class Assembly:
             return kind(*args, given, **more)
         except ConfigError as error:
             raise ConfigError(f"{place(self.path, options_at)}: {error}") from error
+
+
+def outbox_quota(config: OutboxConfig) -> Quota:
+    """What the outbox may hold. Raises ConfigError for a quota that holds nothing."""
+    return Quota(
+        bytes=round(config.quota_mb * 1e6),
+        max_age_s=config.max_age_s,
+        keep_after_receipt_s=config.keep_after_receipt_s,
+        on_full=config.on_full,
+        keep_every=config.keep_every,
+        priorities={stream: _RANKS[word] for stream, word in config.priorities.items()},
+    )
 
 
 def broker_address(config: BrokerConfig) -> BrokerAddress:

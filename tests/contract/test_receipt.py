@@ -36,6 +36,8 @@ def test_ranges_are_a_set_of_numbers(steps: list[tuple[str, tuple[int, int]]], a
     )
     overlap = {n for low, high in ranges.overlap(*asked) for n in range(low, high + 1)}
     assert overlap == model & set(range(asked[0], asked[1] + 1))
+    holes = {n for low, high in ranges.holes(*asked) for n in range(low, high + 1)}
+    assert holes == set(range(asked[0], asked[1] + 1)) - model
     assert all((n in ranges) == (n in model) for n in range(90))
 
 

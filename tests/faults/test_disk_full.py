@@ -11,6 +11,7 @@ import pytest
 
 from edge_sdk.base.clock import ManualClock
 from edge_sdk.base.errors import OutboxFullError
+from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from tests.outbox.test_outbox import result
 
@@ -52,7 +53,7 @@ def fill(place: Path) -> Path:
 
 def test_a_disk_smaller_than_the_quota_gives_up_the_oldest_and_counts_them(small_disk: Path, opened: ExitStack) -> None:
     outbox = opened.enter_context(
-        closing(SqliteOutbox.open(small_disk / "outbox.db", clock=ManualClock(), quota_bytes=64 * KIB * KIB))
+        closing(SqliteOutbox.open(small_disk / "outbox.db", clock=ManualClock(), quota=Quota(bytes=64 * KIB * KIB)))
     )
 
     for n in range(600):
@@ -70,7 +71,7 @@ def test_a_disk_that_others_fill_costs_old_results_and_recovers_when_there_is_ro
 ) -> None:
     clock = ManualClock()
     outbox = opened.enter_context(
-        closing(SqliteOutbox.open(small_disk / "outbox.db", clock=clock, quota_bytes=64 * KIB * KIB))
+        closing(SqliteOutbox.open(small_disk / "outbox.db", clock=clock, quota=Quota(bytes=64 * KIB * KIB)))
     )
     for n in range(100):
         outbox.put([result(n, padding=1000) for _ in range(10)])
@@ -97,7 +98,7 @@ def test_a_full_disk_is_refused_with_the_cure_when_so_configured(small_disk: Pat
     outbox = opened.enter_context(
         closing(
             SqliteOutbox.open(
-                small_disk / "outbox.db", clock=ManualClock(), quota_bytes=64 * KIB * KIB, on_full="refuse"
+                small_disk / "outbox.db", clock=ManualClock(), quota=Quota(bytes=64 * KIB * KIB, on_full="refuse")
             )
         )
     )

@@ -11,6 +11,7 @@ import pytest
 
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.mqtt.relay import Relay
+from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from tests.mqtt.test_bridge import World, running, until
 from tests.outbox.test_outbox import result
@@ -27,7 +28,7 @@ async def outage(directory: Path, results: int, quota_bytes: int) -> tuple[int, 
     """Put `results` while the broker is away; memory after a tenth of it and at the end, and rows held."""
     world = World(directory)
     world.outbox.close()
-    world.outbox = SqliteOutbox.open(directory / "outage.db", clock=SystemClock(), quota_bytes=quota_bytes)
+    world.outbox = SqliteOutbox.open(directory / "outage.db", clock=SystemClock(), quota=Quota(bytes=quota_bytes))
     world.broker.stop()
     bridge = world.bridge()
     group = [result(n, padding=300) for n in range(500)]

@@ -17,6 +17,7 @@ from edge_sdk.contract.receipt import Receipt
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.base import Outbox
 from edge_sdk.outbox.memory import MemoryOutbox
+from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 
 Open = Callable[..., Outbox]
@@ -135,7 +136,7 @@ def test_an_empty_outbox_says_what_number_comes_next(open_outbox: Open) -> None:
 
 
 def test_a_full_quota_drops_the_oldest_and_counts_them(open_outbox: Open) -> None:
-    outbox = open_outbox(quota_bytes=400_000)
+    outbox = open_outbox(quota=Quota(bytes=400_000))
 
     for n in range(60):
         outbox.put([result(n * 20 + k, padding=1000) for k in range(20)])
@@ -150,7 +151,7 @@ def test_a_full_quota_drops_the_oldest_and_counts_them(open_outbox: Open) -> Non
 
 
 def test_a_full_quota_can_refuse_instead_and_recovers_when_rows_leave(open_outbox: Open) -> None:
-    outbox = open_outbox(quota_bytes=400_000, on_full="refuse")
+    outbox = open_outbox(quota=Quota(bytes=400_000, on_full="refuse"))
     accepted, group = 0, [result(n, padding=1000) for n in range(10)]
     with suppress(OutboxFullError):
         while accepted < 1000:

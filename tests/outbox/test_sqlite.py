@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge_sdk.base.clock import ManualClock
+from edge_sdk.base.clock import ClockState, ManualClock
 from edge_sdk.base.errors import ConfigError, OutboxError
+from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from tests.outbox.test_outbox import receipt, result, seqs
 
@@ -79,7 +82,7 @@ def test_gaps_in_a_file_are_learnt_by_reading(tmp_path: Path) -> None:
 
 
 def test_the_count_of_dropped_results_outlives_the_process(tmp_path: Path) -> None:
-    outbox = SqliteOutbox.open(tmp_path / "outbox.db", clock=ManualClock(), quota_bytes=200_000)
+    outbox = SqliteOutbox.open(tmp_path / "outbox.db", clock=ManualClock(), quota=Quota(bytes=200_000))
     for n in range(30):
         outbox.put([result(n, padding=1000) for _ in range(20)])
     dropped = outbox.stats().dropped
@@ -128,6 +131,68 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
         reopen(tmp_path / "outbox.db")
 
 
-def test_a_quota_that_holds_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="quota_bytes is 1000"):
-        SqliteOutbox.open(tmp_path / "outbox.db", clock=ManualClock(), quota_bytes=1000)
+def test_a_quota_that_holds_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="quota is 1000 bytes"):
+        Quota(bytes=1000)
+    with pytest.raises(ConfigError, match="at least 2"):
+        Quota(on_full="thin", keep_every=1)
+
+
+@pytest.mark.parametrize("how", ["sound", "damaged"])
+def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path, how: str) -> None:
+    """`old/version1.db` was written by that version: 13 results, of which 1 to 4 were receipted."""
+    for name in ("version1.db", "version1.db.id"):
+        shutil.copy(Path(__file__).parent / "old" / name, tmp_path / name)
+    if how == "damaged":
+        data = bytearray((tmp_path / "version1.db").read_bytes())
+        data[100] = 0
+        (tmp_path / "version1.db").write_bytes(data)
+
+    outbox = reopen(tmp_path / "version1.db")
+
+    assert (outbox.salvaged is None) == (how == "sound")
+    assert outbox.epoch == (tmp_path / "version1.db.id").read_text().split()[0]
+    assert [row.seq for row in outbox.read(after=0, limit=100)] == [5, 6, 7, 8, 9, 10, 11, 12, 13]
+    unsynced = msgspec.structs.replace(result(1), clock=ClockState.UNSYNCED)
+    [fresh] = outbox.put([unsynced])
+    assert fresh.seq > 13
+    outbox.close()
+    with sqlite3.connect(tmp_path / "version1.db") as other:
+        assert other.execute("PRAGMA user_version").fetchone() == (2,)
+        assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    outbox = reopen(tmp_path / "version1.db")
+    assert seqs(outbox)[-1] == fresh.seq
+    outbox.close()
+
+
+def test_what_was_receipted_is_not_sent_again_by_the_next_process(tmp_path: Path) -> None:
+    quota = Quota(keep_after_receipt_s=600.0)
+    outbox = SqliteOutbox.open(tmp_path / "outbox.db", clock=ManualClock(), quota=quota)
+    outbox.put([result(n) for n in range(10)])
+    outbox.acknowledge(receipt(outbox, (1, 3), (5, 10)))
+    outbox.close()
+
+    outbox = SqliteOutbox.open(tmp_path / "outbox.db", clock=ManualClock(), quota=quota)
+
+    assert seqs(outbox) == [4]
+    assert outbox.stats().kept == 9
+    assert list(outbox.again(receipt(outbox, (1, 8)))) == [(9, 10)]
+    outbox.close()
+
+
+def test_a_flipped_bit_among_the_files_own_numbers_loses_no_row(tmp_path: Path) -> None:
+    outbox = SqliteOutbox.open(tmp_path / "outbox.db", clock=ManualClock(), quota=Quota(keep_after_receipt_s=600.0))
+    epoch = outbox.epoch
+    outbox.put([result(n) for n in range(10)])
+    outbox.acknowledge(receipt(outbox, (1, 3)))
+    outbox.close()
+    with sqlite3.connect(tmp_path / "outbox.db") as other:
+        other.execute("UPDATE meta SET value = replace(value, '[[1,3]]', '[[1,7]]') WHERE key = 'receipted'")
+        other.execute("UPDATE meta SET value = 'x' WHERE key IN ('dropped', 'damaged')")
+        other.execute("UPDATE meta SET value = 'f' || substr(value, 2) WHERE key = 'epoch' AND value NOT LIKE 'f%'")
+
+    outbox = reopen(tmp_path / "outbox.db")
+
+    assert outbox.epoch == epoch
+    assert seqs(outbox) == list(range(1, 11))
+    outbox.close()
