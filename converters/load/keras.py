@@ -96,8 +96,12 @@ def _named(given: Any, outputs: list[Any]) -> Any:
 
 def _output_names(model: Any) -> list[str]:
     """Names of the outputs as the user gave them: keys of a dictionary, else the layers'."""
-    keys = list(model._outputs_struct) if isinstance(getattr(model, "_outputs_struct", None), dict) else []
-    names = sorted(keys) if keys else list(model.output_names)
+    struct = getattr(model, "_outputs_struct", None)
+    if isinstance(struct, dict):
+        return sorted(struct)
+    if not hasattr(model, "output_names"):  # a Sequential
+        return [model.layers[-1].name]
+    names = list(model.output_names)
     return names if len(set(names)) == len(names) else [f"{name}_{index}" for index, name in enumerate(names)]
 
 
