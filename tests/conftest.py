@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 
@@ -9,3 +12,13 @@ import pytest
 def anyio_backend() -> str:
     """Async tests run on asyncio, as the programs do."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def delegate_library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The external TFLite delegate that `delegate.c` describes: compiled once, told by options how to behave."""
+    made = tmp_path_factory.mktemp("delegate") / "libtestdelegate.so"
+    source = Path(__file__).with_name("delegate.c")
+    command = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", str(made), str(source)]
+    subprocess.run(command, check=True)
+    return str(made)

@@ -104,7 +104,8 @@ def _bare(info: Any) -> Any:
     while isinstance(info, msgspec.inspect.Metadata):
         info = info.type
     if isinstance(info, msgspec.inspect.UnionType):
-        [info] = [_bare(one) for one in info.types if not isinstance(one, msgspec.inspect.NoneType)]
+        kinds = [_bare(one) for one in info.types if not isinstance(one, msgspec.inspect.NoneType)]
+        info = next((one for one in kinds if isinstance(one, msgspec.inspect.StructType)), kinds[0])
     return info
 
 
@@ -115,7 +116,8 @@ def _type(info: Any) -> tuple[str, str, type[msgspec.Struct] | None]:
         description = (info.extra_json_schema or {}).get("description", description)
         info = info.type
     if isinstance(info, msgspec.inspect.UnionType):
-        return (_type(_bare(info))[0], description or _described(info), _type(_bare(info))[2])
+        words = [_type(one)[0] for one in info.types if not isinstance(one, msgspec.inspect.NoneType)]
+        return " or ".join(words), description or _described(info), _type(_bare(info))[2]
     match info:
         case msgspec.inspect.StructType():
             return "section", description, info.cls
@@ -124,7 +126,7 @@ def _type(info: Any) -> tuple[str, str, type[msgspec.Struct] | None]:
             return ("sections by name" if nested else f"names to {words}"), description, nested
         case msgspec.inspect.VarTupleType(item_type=item):
             words, _, nested = _type(item)
-            return f"list of {'sections' if nested else words}", description, nested
+            return f"list of {'sections' if words == 'section' else words}", description, nested
         case msgspec.inspect.LiteralType(values=values):
             return " or ".join(f"`{value}`" for value in values), description, None
         case msgspec.inspect.CustomType(cls=cls) if cls is Path:

@@ -11,6 +11,7 @@ from msgspec import Meta
 from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.base.ids import ID_PATTERN
 from edge_sdk.base.yaml import place, read_yaml
+from edge_sdk.inference.delegates import Delegate
 from edge_sdk.sensors.calibration import ChannelConfig
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 64 letters, digits, '_' or '-'.")]
@@ -71,7 +72,9 @@ class ModelConfig(_Strict, frozen=True, kw_only=True):
     runtime: Annotated[str | None, Meta(description="litert, tflite, onnxruntime; default: the first there is.")] = None
     precision: Annotated[str | None, Meta(description="Which variant; default: the bundle's first.")] = None
     threads: Annotated[int, Meta(ge=1, description="Threads for one call.")] = 1
-    delegates: Annotated[tuple[str, ...], Meta(description="Delegates or execution providers, in order.")] = ()
+    delegates: Annotated[
+        tuple[str | Delegate, ...], Meta(description="Delegates or execution providers, in order, by name or in full.")
+    ] = ()
     fallback: Annotated[Literal["cpu"] | None, Meta(description="'cpu' = run there if a delegate is missing.")] = None
     max_age_s: Annotated[
         NotNegative | None, Meta(description="How long its old prediction still counts, s; default: the stream's.")

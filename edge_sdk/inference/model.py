@@ -106,6 +106,12 @@ class Model:
         """What was asked for and does not answer at the moment, and why; empty when all is as asked."""
         return self._fallback or (self.backend.fallback if isinstance(self.backend, Standby) else "")
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was counted of its delegate, if it has one, by dotted name with the model at the end."""
+        counted = self.backend.counters if isinstance(self.backend, Standby) else {}
+        return {f"{name}.{self.name}": count for name, count in counted.items()}
+
     def check(self) -> float:
         """Run the bundle's recorded inputs; give the largest difference from the recorded answers.
 

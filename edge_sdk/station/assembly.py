@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 import edge_sdk
 from edge_sdk.base import plugins
 from edge_sdk.base.clock import Clock, to_datetime
@@ -60,9 +62,16 @@ class Assembly:
             runtime=settings.runtime,
             precision=settings.precision,
             threads=settings.threads,
-            delegates=settings.delegates,
+            delegates=[self._delegate(one) for one in settings.delegates],
             fallback_cpu=settings.fallback == "cpu",
+            cache=str(self.config.state_directory / ENGINES),
         )
+
+    def _delegate(self, wanted: str | Delegate) -> str | Delegate:
+        """A library that is given as a path is relative to the file; one that is a name, the system finds."""
+        if isinstance(wanted, str) or "/" not in wanted.library:
+            return wanted
+        return msgspec.structs.replace(wanted, library=str(self.path.parent / wanted.library))
 
     def fuser(self, stream: str, settings: FusionConfig) -> Fuser:
         """Build one fuser. Raises ConfigError for wrong options, PluginError for an unknown name, BundleError."""

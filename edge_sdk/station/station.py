@@ -24,6 +24,7 @@ from edge_sdk.station.health import rss_bytes, temperature_c
 
 log = logging.getLogger(__name__)
 
+_DELEGATES_EVERY_S = 0.5
 _DRAIN_POLL_S = 0.05
 
 
@@ -84,6 +85,7 @@ class Station:
             async with self.bridge, anyio.create_task_group() as group:
                 group.start_soon(self.bridge.run, name=self.bridge.name)
                 group.start_soon(self._report, name="health")
+                group.start_soon(self._watch_delegates, name="delegates")
                 stopped = anyio.Event()
                 await group.start(self._stop_on_signal, stopped, name="signals")
                 await self.engine.run()
@@ -102,7 +104,8 @@ class Station:
     def health(self) -> Health:
         """Numbers of this moment."""
         stats = self.outbox.stats()
-        flags = ("clock_unsynced",) if self._clock.state() is ClockState.UNSYNCED else ()
+        unsynced = ("clock_unsynced",) if self._clock.state() is ClockState.UNSYNCED else ()
+        flags = unsynced + tuple(f"fallback.{name}" for name, why in self._fallbacks().items() if why)
         return Health(
             station=self._config.station,
             t=to_datetime(self._clock.wall_ns()),
@@ -150,6 +153,25 @@ class Station:
         while True:
             self.bridge.announce(self.health())
             await anyio.sleep(self._config.health_every_s)
+
+    async def _watch_delegates(self) -> None:
+        """Say it when a model changes between its delegate and the CPU: an event, and a new birth."""
+        known = self._fallbacks()
+        while True:
+            await anyio.sleep(_DELEGATES_EVERY_S)
+            now = self._fallbacks()
+            for name, why in now.items():
+                if bool(why) != bool(known.get(name)):
+                    says = f"runs on the CPU: {why}" if why else "runs on its delegate again."
+                    self._noticed(
+                        "delegate.lost" if why else "delegate.returned", f"Model {name} {says}", {"model": name}
+                    )
+            if now != known:
+                self.bridge.announce(self._birth())
+            known = now
+
+    def _fallbacks(self) -> dict[str, str]:
+        return {model.name: model.fallback for pipeline in self.pipelines for model in pipeline.models}
 
     def _tell_salvage(self) -> None:
         """The outbox file was damaged when it was opened: say what was saved and what was not."""
