@@ -1,10 +1,12 @@
-"""Logs: events with fields, one line each; for people or as JSON."""
+"""Logs: events with fields, one line each; for people, as JSON, or in the journal."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -13,24 +15,38 @@ _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def configure(level: str = "info", *, as_json: bool = False) -> None:
-    """Send every log record to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Send every log record to standard error; or, where that is the journal, to the journal with all its fields."""
+    from edge_sdk.base.journal import Journal, is_journal
+
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if as_json else Lines())
+    if not as_json and is_journal(2, os.environ.get("JOURNAL_STREAM", "")):
+        handler = Journal()
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
+def fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What was given as `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _ORDINARY}
 
 
 class Lines(logging.Formatter):
-    """``2026-11-21T02:17:00Z warning relay backs off delay_s=3.2 backlog=12``."""
+    """``2026-11-21T02:17:00Z warning relay backs off delay_s=3.2 backlog=12``.
+
+    Args:
+        stamped: Begin with time and level; the journal has them as fields.
+    """
+
+    def __init__(self, *, stamped: bool = True) -> None:
+        super().__init__()
+        self._stamped = stamped
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback if there is one."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
-        fields = "".join(f" {key}={value}" for key, value in _fields(record).items())
-        line = f"{stamp} {record.levelname.lower()} {record.getMessage()}{fields}"
+        line = record.getMessage() + "".join(f" {key}={value}" for key, value in fields(record).items())
+        if self._stamped:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+            line = f"{stamp} {record.levelname.lower()} {line}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -44,8 +60,25 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             "logger": record.name,
-            **_fields(record),
+            **fields(record),
         }
         if record.exc_info:
             data["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(data, enc_hook=str).decode()
+
+
+class Tail(logging.Handler):
+    """Keeps the last lines in memory, for the report of a crash.
+
+    Attributes:
+        lines: The oldest first.
+    """
+
+    def __init__(self, length: int = 100) -> None:
+        super().__init__()
+        self.lines: deque[str] = deque(maxlen=length)
+        self.setFormatter(Lines())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record as a line."""
+        self.lines.append(self.format(record))
