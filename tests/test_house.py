@@ -31,7 +31,7 @@ HEAVY = {
 # Libraries that are vocabulary rather than parts: any file may use them.
 EVERYWHERE = {"anyio", "click", "msgspec", "numpy", "rich", "typing_extensions"}
 # Two uses of one library that have nothing in common, each with its own file.
-APART = {("cryptography", "edge_sdk/monitor/argon2.py")}
+APART = {("cryptography", "edge_sdk/monitor/argon2.py"), ("pyarrow", "edge_sdk/sensors/pyarrow.py")}
 
 
 def _imported_by(statement: str) -> set[str]:

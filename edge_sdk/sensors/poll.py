@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import anyio
 import numpy as np
@@ -54,6 +54,59 @@ class Beats:
     def after(self, time_ns: int) -> int:
         """The first beat that is not over."""
         return -(-time_ns * self._denominator // self._numerator)
+
+
+class Sampler(Protocol):
+    """Something open that can be asked, in one thread at a time."""
+
+    def sample(self) -> Sequence[float] | None:
+        """One value for each channel, NaN = not measured; None when there is nothing to say.
+
+        Raises:
+            SensorError: It does not answer. An OSError is taken for one.
+        """
+
+    def close(self) -> None:
+        """Let go; must not raise."""
+
+
+class Polled:
+    """A sensor that is asked for each sample: the part that all of them share.
+
+    Args:
+        name: The sensor's name.
+        options: How often.
+        channels: Names of its channels.
+        units: Their units, in order.
+        clock: Where time comes from.
+    """
+
+    def __init__(
+        self, name: str, options: PollOptions, *, channels: Sequence[str], units: Sequence[str], clock: Clock
+    ) -> None:
+        self.name, self.channels, self.units = name, tuple(channels), tuple(units)
+        self.rate_hz: float | None = options.rate_hz
+        self.block_s = options.block_s
+        self.counters: Counter[str] = Counter()
+        self._poll_options, self._clock = options, clock
+
+    def open(self) -> Sampler:
+        """Open it, in a worker thread. Raises SensorError."""
+        raise NotImplementedError
+
+    async def run(self, emit: Emit) -> None:
+        """Poll for ever.
+
+        Raises:
+            SensorError: It does not answer.
+        """
+        worker = Worker(self.name)
+        sampler = await worker.open(self.open)
+        try:
+            poller = Poller(self.name, self._poll_options, clock=self._clock, counters=self.counters)
+            await poller.run(worker, sampler.sample, emit)
+        finally:
+            await worker.close(sampler.close)
 
 
 class Poller:

@@ -1,0 +1,248 @@
+"""Stands: for each plug-in of ``edge_sdk.sensors`` a place where it really measures, and can lose its source."""
+
+from __future__ import annotations
+
+import csv
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def nothing() -> None:
+    """For a source that cannot be lost."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Where one plug-in measures.
+
+    Attributes:
+        options: Its options, as in ``station.yaml``; it gives several blocks a second with them.
+        cut: Takes the source away.
+        mend: Brings it back.
+        unit_is_known: Whether each channel has a unit.
+    """
+
+    options: dict[str, Any]
+    cut: Callable[[], None] = nothing
+    mend: Callable[[], None] = nothing
+    unit_is_known: bool = True
+
+
+Build = Callable[[Path], AbstractContextManager[Stand]]
+STANDS: dict[str, Build] = {}
+CANNOT_BE_LOST: set[str] = set()
+ENDS: set[str] = set()
+
+
+def stand(
+    name: str, *, can_be_lost: bool = True, ends: bool = False
+) -> Callable[[Callable[[Path], Iterator[Stand]]], Build]:
+    """Register a stand for the plug-in `name`; it may be one whose source ends by itself, or cannot be lost."""
+    if not can_be_lost:
+        CANNOT_BE_LOST.add(name)
+    if ends:
+        ENDS.add(name)
+
+    def register(build: Callable[[Path], Iterator[Stand]]) -> Build:
+        STANDS[name] = contextmanager(build)
+        return STANDS[name]
+
+    return register
+
+
+@contextmanager
+def repeating(step: Callable[[int], None], *, every_s: float = 0.02) -> Iterator[None]:
+    """Something that goes on beside the test, in a thread."""
+    over = threading.Event()
+
+    def work() -> None:
+        turn = 0
+        while not over.wait(every_s):
+            step(turn)
+            turn += 1
+
+    thread = threading.Thread(target=work, name="stand")
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def tree(root: Path, files: dict[str, str]) -> Path:
+    """Files with their contents, below `root`."""
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text + "\n", encoding="utf-8")
+    return root
+
+
+def moved(path: Path) -> tuple[Callable[[], None], Callable[[], None]]:
+    """How to take a file or folder away, and how to bring it back."""
+    away = path.with_name("_away_" + path.name)
+
+    def cut() -> None:
+        path.rename(away)
+
+    def mend() -> None:
+        away.rename(path)
+
+    return cut, mend
+
+
+@stand("simulated", can_be_lost=False)
+def simulated(directory: Path) -> Iterator[Stand]:
+    yield Stand({"rate_hz": 50, "block_s": 0.1, "channels": 2, "unit": "V"})
+
+
+@stand("replay", can_be_lost=False, ends=True)
+def replay(directory: Path) -> Iterator[Stand]:
+    with (directory / "r.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("t", "a", "b"), *((n / 10, n, -n) for n in range(40))])
+    options = {"file": directory / "r.csv", "time": "t", "rate_hz": 10, "speed": 20, "units": ["V", "A"]}
+    yield Stand(options)
+
+
+HWMON = {
+    "class/hwmon/hwmon0/name": "cpu_thermal",
+    "class/hwmon/hwmon0/temp1_input": "48500",
+    "class/hwmon/hwmon1/name": "ina219",
+    "class/hwmon/hwmon1/in1_input": "5013",
+    "class/hwmon/hwmon1/curr1_input": "730",
+    "class/hwmon/hwmon1/power1_input": "3659000",
+    "class/hwmon/hwmon1/fan1_input": "1200",
+}
+
+
+@stand("hwmon")
+def hwmon(directory: Path) -> Iterator[Stand]:
+    sysfs = tree(directory / "sys", HWMON)
+    options = {"chip": "ina219", "channels": ["in1", "curr1", "power1"], "rate_hz": 20, "sysfs": sysfs}
+    yield Stand(options, *moved(sysfs / "class/hwmon/hwmon1"))
+
+
+THERMAL = {
+    "class/thermal/thermal_zone0/type": "cpu-thermal",
+    "class/thermal/thermal_zone0/temp": "61200",
+    "class/thermal/thermal_zone1/type": "gpu-thermal",
+    "class/thermal/thermal_zone1/temp": "58000",
+}
+
+
+@stand("thermal")
+def thermal(directory: Path) -> Iterator[Stand]:
+    sysfs = tree(directory / "sys", THERMAL)
+    options = {"zones": ["gpu-thermal", "thermal_zone0"], "rate_hz": 20, "sysfs": sysfs}
+    yield Stand(options, *moved(sysfs / "class/thermal/thermal_zone1"))
+
+
+IIO = {
+    "name": "lsm6dsox",
+    "in_accel_x_raw": "100",
+    "in_accel_y_raw": "-200",
+    "in_accel_z_raw": "16384",
+    "in_accel_scale": "0.000598",
+    "in_temp_raw": "256",
+    "in_temp_offset": "6400",
+    "in_temp_scale": "3.90625",
+    "in_voltage0_raw": "2048",
+    "in_voltage_scale": "0.805664",
+    "in_humidityrelative_input": "43210",
+}
+DEVICE = "bus/iio/devices/iio:device0"
+
+
+@stand("iio")
+def iio(directory: Path) -> Iterator[Stand]:
+    tree(directory / "sys" / DEVICE, IIO)
+    options = {"device": "lsm6dsox", "channels": ["accel_x", "temp"], "rate_hz": 20, "sysfs": directory / "sys"}
+    yield Stand(options, *moved(directory / "sys" / DEVICE))
+
+
+SCAN = {
+    "scan_elements/in_accel_x_en": "0",
+    "scan_elements/in_accel_x_index": "0",
+    "scan_elements/in_accel_x_type": "le:s12/16>>4",
+    "scan_elements/in_accel_y_en": "1",
+    "scan_elements/in_accel_y_index": "1",
+    "scan_elements/in_accel_y_type": "le:s16/16>>0",
+    "scan_elements/in_accel_z_en": "1",
+    "scan_elements/in_accel_z_index": "2",
+    "scan_elements/in_accel_z_type": "be:u24/32>>8",
+    "scan_elements/in_timestamp_en": "0",
+    "scan_elements/in_timestamp_index": "3",
+    "scan_elements/in_timestamp_type": "le:s64/64>>0",
+    "buffer/enable": "0",
+    "buffer/length": "2",
+    "buffer/watermark": "1",
+    "sampling_frequency": "12.5",
+    "trigger/current_trigger": "",
+    "current_timestamp_clock": "realtime",
+}
+# What our choice of x, z and the timestamp makes of a scan: x at 0, z at 4, the time at 8, 16 bytes.
+SCAN_OF_XZ = np.dtype(
+    {"names": ["x", "z", "t"], "formats": ["<u2", ">u4", "<i8"], "offsets": [0, 4, 8], "itemsize": 16}
+)
+
+
+def scans(first: int, n: int, now_ns: int) -> bytes:
+    """Scans as the kernel would give them: x counts down from zero, z counts up."""
+    made = np.zeros(n, SCAN_OF_XZ)
+    numbers = first + np.arange(n)
+    made["x"] = ((-numbers) & 0xFFF) << 4
+    made["z"] = numbers << 8
+    made["t"] = now_ns + np.arange(n) * 10_000_000
+    return made.tobytes()
+
+
+@stand("iio_buffer")
+def iio_buffer(directory: Path) -> Iterator[Stand]:
+    import time
+
+    device = tree(directory / "sys" / DEVICE, IIO | SCAN)
+    (directory / "dev").mkdir()
+    node = directory / "dev" / "iio:device0"
+    os.mkfifo(node)
+    fd = os.open(node, os.O_RDWR | os.O_NONBLOCK)
+
+    def feed(turn: int) -> None:
+        if (device / "buffer/enable").exists() and (device / "buffer/enable").read_text().strip() == "1":
+            try:
+                os.write(fd, scans(turn * 5, 5, time.time_ns()))
+            except BlockingIOError:  # nobody reads
+                return
+
+    options = {
+        "device": "lsm6dsox",
+        "channels": ["accel_z", "accel_x"],
+        "rate_hz": 100,
+        "block_s": 0.05,
+        "sysfs": directory / "sys",
+        "dev": directory / "dev",
+    }
+    gone, back = moved(device)
+    node_gone, node_back = moved(node)
+
+    def cut() -> None:
+        gone()
+        node_gone()
+        os.close(fd)
+
+    def mend() -> None:
+        nonlocal fd
+        tree(device.with_name("_away_" + device.name), {"buffer/enable": "0"})
+        back()
+        node_back()
+        fd = os.open(node, os.O_RDWR | os.O_NONBLOCK)
+
+    with repeating(feed, every_s=0.05):
+        yield Stand(options, cut, mend)
+    os.close(fd)
