@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from edge_sdk.base.clock import Clock
@@ -34,7 +35,7 @@ class Hwmon(Polled):
 
         chip: Annotated[str, Meta(description="What its file `name` says (`cpu_thermal`, `ina219` …), or hwmonN.")]
         channels: Annotated[tuple[str, ...], Meta(min_length=1, description="temp1, fan1, in0, power1 …, in order.")]
-        sysfs: sysfs.SysfsPath = sysfs.SYSFS
+        sysfs: sysfs.SysfsPath = msgspec.field(default_factory=sysfs.mount)
 
     def __init__(self, name: str, options: Options, *, clock: Clock) -> None:
         kinds = [_kind(channel) for channel in options.channels]
@@ -64,7 +65,7 @@ class Thermal(Polled):
                 min_length=1, description="What their files `type` say (`cpu-thermal` …), or thermal_zoneN, in order."
             ),
         ]
-        sysfs: sysfs.SysfsPath = sysfs.SYSFS
+        sysfs: sysfs.SysfsPath = msgspec.field(default_factory=sysfs.mount)
 
     def __init__(self, name: str, options: Options, *, clock: Clock) -> None:
         super().__init__(name, options, channels=options.zones, units=["°C"] * len(options.zones), clock=clock)

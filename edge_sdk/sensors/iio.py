@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from edge_sdk.base.clock import Clock
@@ -70,7 +71,7 @@ class Iio(Polled):
 
         device: DeviceName
         channels: ChannelNames
-        sysfs: sysfs.SysfsPath = sysfs.SYSFS
+        sysfs: sysfs.SysfsPath = msgspec.field(default_factory=sysfs.mount)
 
     def __init__(self, name: str, options: Options, *, clock: Clock) -> None:
         units = [unit_of(channel)[0] for channel in options.channels]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
@@ -120,8 +121,10 @@ class IioBuffer:
         rate_hz: Annotated[float, Meta(gt=0, description="Samples a second; written to sampling_frequency if it can.")]
         trigger: Annotated[str | None, Meta(description="Name of the trigger; default: the one it has.")] = None
         block_s: Annotated[float, Meta(gt=0, le=10, description="Seconds that are handed over together.")] = 0.2
-        sysfs: sysfs.SysfsPath = sysfs.SYSFS
-        dev: Annotated[Path, Meta(description="Where the device nodes are.")] = Path("/dev")
+        sysfs: sysfs.SysfsPath = msgspec.field(default_factory=sysfs.mount)
+        dev: Annotated[Path, Meta(description="Where the device nodes are; default: /dev.")] = msgspec.field(
+            default_factory=lambda: Path("/dev")
+        )
 
     def __init__(self, name: str, options: Options, *, clock: Clock) -> None:
         self.name, self._options, self._clock = name, options, clock

@@ -14,11 +14,15 @@ from msgspec import Meta
 
 from edge_sdk.base.errors import SensorError
 
-SysfsPath = Annotated[Path, Meta(description="Where sysfs is mounted.")]
-SYSFS = Path("/sys")
+SysfsPath = Annotated[Path, Meta(description="Where sysfs is mounted; default: /sys.")]
 
 # A zone that is switched off, a conversion that failed, a value that is not there yet: the device itself is well.
 _NO_VALUE_NOW = {errno.EAGAIN, errno.EINVAL, errno.EIO, errno.ENODATA, errno.ETIMEDOUT}
+
+
+def mount() -> Path:
+    """Where sysfs is on any Linux."""
+    return Path("/sys")
 
 
 def read_word(path: Path) -> str:
