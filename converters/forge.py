@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from converters.dataset import subset
 from converters.load.base import Loaded
+from converters.load.witness import ENOUGH
 from converters.recipe import Recipe
 from converters.scheme import Scheme
 from converters.stage import at, serve
@@ -101,6 +102,10 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
         notes.append(f"The model hands on {features.shape[1]} features beside the answer.")
     recipe = job.recipe.completed(name=job.name, input_shape=loaded.input_shape, n_answers=answers.shape[1])
     _check_same_windows(folder, recipe)
+    if not _is_right(folder, recipe, answers):
+        for name, data in (("calibration", calibration), ("evaluation", evaluation)):
+            if data is not None and (witness := loaded.witness(subset(data, ENOUGH))):
+                witness.judge(name, data)
     if calibration is not None:
         calibration = subset(calibration, CALIBRATION_LIMIT)
     versions = dict(loaded.versions)
@@ -142,6 +147,20 @@ def _inputs(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.float32] | N
             "Give x as (n, samples, channels) in the model's own order; nothing is transposed unasked."
         )
     return windows.reshape(len(windows), *input_shape[1:])
+
+
+def _is_right(folder: Path, recipe: Recipe, answers: NDArray[np.float32]) -> bool:
+    """Whether the float model is right about the evaluation data: then the data is what it wants."""
+    path = folder / "y.npy"
+    if not path.is_file() or recipe.reconstructs:
+        return False
+    truth = np.load(path, allow_pickle=False)
+    if recipe.task == "classification":
+        classes, counts = np.unique(truth, return_counts=True)
+        blind = max(counts.max() / len(truth), 1 / len(recipe.labels))
+        return len(classes) > 1 and float((answers.argmax(axis=1) == truth).mean()) > blind + 0.1 * (1 - blind)
+    blind = float(np.abs(truth - np.median(truth)).mean())
+    return float(np.abs(answers[:, 0] - truth).mean()) < 0.8 * blind
 
 
 def _check_same_windows(folder: Path, recipe: Recipe) -> None:

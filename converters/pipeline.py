@@ -218,6 +218,8 @@ def _prepare(folder: Path, recipe: Recipe, calibration: Dataset | None, evaluati
     for data, name in ((calibration, "calibration"), (evaluation, "evaluation")):
         if data is not None:
             np.save(folder / f"{name}.npy", data.inputs(recipe))
+    if evaluation is not None and evaluation.y is not None:
+        np.save(folder / "y.npy", evaluation.y)
     if calibration is not None and evaluation is not None:
         _check_alike(calibration.windows(recipe), evaluation.windows(recipe))
     return evaluation

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.load.witness import Witness
+
 
 class Loaded(Protocol):
     """A model in memory, with one input: several are joined side by side, as channels of one window.
@@ -42,6 +44,9 @@ class Loaded(Protocol):
 
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """What it hands on beside the answer, ``(n, n_features)``; None where it hands on nothing."""
+
+    def witness(self, inputs: NDArray[np.float32]) -> Witness | None:
+        """What the model's first normalising layer saw in training, beside these inputs; None where it has none."""
 
     def add_head(self, kind: str) -> None:
         """Append ``softmax``, ``pair`` (p to 1-p, p) or ``sigmoid_pair``, so that it answers with a distribution."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf2onnx
+from numpy.typing import NDArray
 
+from converters.load.witness import Witness
 from edge_sdk.base.errors import ConversionError
 
 # One thread: sums in one order, so that the same model gives the same digits each time.
@@ -35,6 +38,10 @@ class GraphModel:
     def as_tensorflow(self) -> Path:
         """A SavedModel with a fixed batch of 1, and outputs ``answer`` and ``features`` where there are two."""
         raise NotImplementedError
+
+    def witness(self, inputs: NDArray[np.float32]) -> Witness | None:
+        """Nothing: what a graph learned of its inputs is folded into its weights."""
+        return None
 
     def as_tflite(self) -> bytes | None:
         """Nothing: the source is no TFLite file."""

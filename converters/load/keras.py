@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from converters.load.graph import GraphModel
 from converters.load.ports import Port, choose_outputs, join_inputs, told
 from converters.load.shapes import first_line, fix_shape
+from converters.load.witness import Witness
 from edge_sdk.base.errors import ConversionError
 
 
@@ -46,6 +47,16 @@ class KerasModel(GraphModel):
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """The features beside the answer, ``(n, n_features)``."""
         return self._run(inputs)[1] if len(self._model.outputs) > 1 else None
+
+    def witness(self, inputs: NDArray[np.float32]) -> Witness | None:
+        """The first BatchNormalization or Normalization on the way."""
+        layers = keras.layers
+        norms = [at for at in self._source.layers if isinstance(at, layers.BatchNormalization | layers.Normalization)]
+        if not norms or len(self._ports) > 1:
+            return None
+        variance = norms[0].moving_variance if isinstance(norms[0], layers.BatchNormalization) else norms[0].variance
+        values = keras.Model(self._source.inputs, norms[0].input).predict(inputs, batch_size=64, verbose=0)
+        return Witness.of(norms[0].name, np.sqrt(np.asarray(variance)), values)
 
     def add_head(self, kind: str) -> None:
         """Append what makes it answer with a distribution."""

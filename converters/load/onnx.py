@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from converters.load.ports import Port, choose_outputs, join_inputs, told
 from converters.load.shapes import first_line, fix_shape
+from converters.load.witness import Witness
 from edge_sdk.base.errors import ConversionError
 
 
@@ -45,6 +46,22 @@ class OnnxModel:
     def features(self, inputs: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """The features beside the answer, ``(n, n_features)``."""
         return self._run(inputs)[1] if len(self._model.graph.output) > 1 else None
+
+    def witness(self, inputs: NDArray[np.float32]) -> Witness | None:
+        """The first BatchNormalization, or scikit-learn's Scaler, on the way."""
+        graph = self._model.graph
+        node = next((node for node in graph.node if node.op_type in {"BatchNormalization", "Scaler"}), None)
+        weights = {tensor.name: tensor for tensor in graph.initializer}
+        if node is None:
+            return None
+        if node.op_type == "Scaler":
+            scale = next(onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == "scale")
+            return Witness.of(node.name or "Scaler", 1.0 / np.asarray(scale), self._tapped(node.input[0], inputs))
+        if node.input[4] not in weights:
+            return None
+        variance = onnx.numpy_helper.to_array(weights[node.input[4]])
+        values = np.moveaxis(self._tapped(node.input[0], inputs), 1, -1)
+        return Witness.of(node.name or node.output[0], np.sqrt(variance), values)
 
     def add_head(self, kind: str) -> None:
         """Append what makes it answer with a distribution."""
@@ -87,6 +104,17 @@ class OnnxModel:
             np.stack([np.asarray(each[index]).reshape(-1) for each in answers]).astype(np.float32)
             for index in range(len(answers[0]))
         ]
+
+    def _tapped(self, name: str, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values inside the model, ``(n, …)``."""
+        given = self._model.graph.input[0].name
+        if name == given:
+            return inputs
+        model = onnx.ModelProto.FromString(self._model.SerializeToString())
+        del model.graph.output[:]
+        model.graph.output.append(onnx.ValueInfoProto(name=name))
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        return np.concatenate([session.run([name], {given: window[None]})[0] for window in inputs])
 
     def _keep(self, names: list[str]) -> None:
         """Answer with these values and no others."""

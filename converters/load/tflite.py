@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from converters.load.ports import choose_outputs
 from converters.load.shapes import first_line, fix_shape
+from converters.load.witness import Witness
 from edge_sdk.base.errors import ConversionError
 
 
@@ -63,6 +64,10 @@ class TFLiteModel:
             for index, found in zip(outputs, answers, strict=True):
                 found.append(interpreter.get_tensor(index).reshape(-1).astype(np.float32))
         return [np.stack(found) for found in answers]
+
+    def witness(self, inputs: NDArray[np.float32]) -> Witness | None:
+        """Nothing: what it learned of its inputs is folded into its weights."""
+        return None
 
     def add_head(self, kind: str) -> None:
         """A finished TFLite file is not rebuilt."""
