@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--calibration",
-    metavar="FILE",
-    help="x (n, samples, channels) in physical units: .npz, .npy, .csv, WAVs, module:function.",
+    metavar="DATA",
+    help="x (n, samples, channels) in physical units: .npz, .npy, .csv, .parquet, WAVs, images, module:function.",
 )
-@click.option("--evaluate", metavar="FILE", help="The same with y, unseen in training.")
+@click.option("--evaluate", metavar="DATA", help="The same with y, unseen in training.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=1,128,6", help="Fix an input's open dimensions.")
 @click.option("--board", metavar="NAME", help="A name of `edge-sdk boards`, or your own .yaml.")
 @click.option("--require-delegated", type=click.FloatRange(0, 1), metavar="SHARE", help="Fail below this share.")

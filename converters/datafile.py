@@ -1,4 +1,4 @@
-"""Data files: windows and their truth, from ``.npz``, ``.npy``, ``.csv``, a folder of WAVs, or a callable."""
+"""Data files: windows and their truth, from arrays, tables, folders of sounds or images, or a callable."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import importlib
 import io
 import re
+import sys
 import wave
 import zipfile
 from pathlib import Path
@@ -14,11 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sdk.base import plugins
 from edge_sdk.base.errors import CalibrationError
 
 Arrays = tuple[NDArray[Any], NDArray[Any] | None]
 _CALLABLE = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-_WANTED = "Wanted is a .npz with x (n, …) and y, a .npy, a .csv, a folder of WAV files, or module:function."
+_WANTED = (
+    "Wanted is a .npz with x (n, …) and y, a .npy, a .csv, a .parquet, a folder of WAV files or of images, or "
+    "module:function."
+)
+IMAGES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 def read_arrays(given: Path | str) -> Arrays:
@@ -26,21 +32,25 @@ def read_arrays(given: Path | str) -> Arrays:
 
     - ``.npz``: arrays ``x`` and ``y``; ``.npy``: ``x`` alone. Pickles are never loaded.
     - ``.csv``: a header, then a window of one sample in each row; a column ``y`` is the truth.
-    - a folder: WAV files of one length and rate, one window each, values -1 to 1; sub-folders are the classes, in the
-      order of their names.
+    - ``.parquet``: a column ``x`` of lists holds a window in each row; else as ``.csv``.
+    - a folder: WAV files of one length and rate, one window each, values -1 to 1; or images of one size, values 0 to
+      255; sub-folders are the classes, in the order of their names.
     - ``module:function``: called without arguments; gives ``x`` or ``(x, y)``.
 
     Raises:
         CalibrationError: It is none of these, or not readable.
+        MissingExtraError: Parquet, and pyarrow is not installed; images, and pillow is not.
     """
     text = str(given)
     path = Path(given)
     if _CALLABLE.match(text) and not path.exists():
         return _call(text)
     if path.is_dir():
-        return _read_wavs(path)
+        return _read_folder(path)
     if path.suffix == ".csv":
         return _read_csv(path)
+    if path.suffix in {".parquet", ".pq"}:
+        return _read_parquet(path)
     return _read_numpy(path)
 
 
@@ -79,12 +89,44 @@ def _read_csv(path: Path) -> Arrays:
     return np.delete(values, names.index("y"), axis=1), values[:, names.index("y")]
 
 
-def _read_wavs(folder: Path) -> Arrays:
-    files = sorted(folder.rglob("*.wav"))
-    if not files:
-        raise CalibrationError(f"{folder} holds no .wav file. {_WANTED}")
-    classes = sorted({file.parent.name for file in files if file.parent != folder})
-    windows, truth, rates = [], [], set()
+def _read_parquet(path: Path) -> Arrays:
+    try:
+        from converters.data.pyarrow import read_parquet
+    except ModuleNotFoundError as error:
+        raise plugins.missing_extra(f"{path}", error) from error
+    return read_parquet(path)
+
+
+def _read_folder(folder: Path) -> Arrays:
+    sounds = sorted(folder.rglob("*.wav"))
+    images = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGES)
+    if bool(sounds) == bool(images):
+        what = "WAV files and images" if sounds else "neither WAV files nor images"
+        raise CalibrationError(f"{folder} holds {what}. {_WANTED}")
+    files = sounds or images
+    if sounds:
+        x = _read_wavs(files)
+    else:
+        try:
+            from converters.data.pillow import read_images
+        except ModuleNotFoundError as error:
+            raise plugins.missing_extra(f"{folder}", error) from error
+        x = read_images(files)
+    inside = [file.parent != folder for file in files]
+    if not any(inside):
+        return x, None
+    if not all(inside):
+        raise CalibrationError(
+            f"{folder} has files beside its sub-folders, such as {files[inside.index(False)].name}: put each into the "
+            "sub-folder of its class."
+        )
+    names = [file.relative_to(folder).parts[0] for file in files]
+    classes = sorted(set(names))
+    return x, np.array([classes.index(name) for name in names])
+
+
+def _read_wavs(files: list[Path]) -> NDArray[np.float32]:
+    windows, rates = [], set()
     for file in files:
         try:
             with wave.open(str(file)) as sound:
@@ -96,19 +138,31 @@ def _read_wavs(folder: Path) -> Arrays:
         if width != 2:
             raise CalibrationError(f"{file} has {8 * width} bits a sample; wanted are 16.")
         windows.append(np.frombuffer(raw, "<i2").reshape(-1, n_channels) / np.float32(32768))
-        truth.append(classes.index(file.parent.name) if file.parent != folder else -1)
     if len(rates) != 1:
         shown = ", ".join(f"{rate} Hz x {length} x {n_channels}" for rate, length, n_channels in sorted(rates)[:4])
-        raise CalibrationError(f"{folder} mixes WAV files of {shown}; wanted is one rate and length. Cut them alike.")
-    return np.stack(windows), np.array(truth) if classes and min(truth) >= 0 else None
+        raise CalibrationError(
+            f"{files[0].parent} mixes WAV files of {shown}; wanted is one rate and length. Cut them alike."
+        )
+    return np.stack(windows)
 
 
 def _call(name: str) -> Arrays:
+    """Call the user's function; modules in the current folder are found, as with ``python -m``."""
     module, _, function = name.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise CalibrationError(f"{name} cannot be called: {error}. Is it importable from here?") from error
-    answer = found()
-    x, y = answer if isinstance(answer, tuple) else (answer, None)
-    return np.asarray(x), None if y is None else np.asarray(y)
+        answer = found()
+    except Exception as error:  # the user's code raises whatever it raises
+        raise CalibrationError(f"{name} cannot be called: {type(error).__name__}: {error}. {_IMPORTABLE}") from error
+    finally:
+        sys.path.remove(here)
+    x, y = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+    try:
+        return np.asarray(x), None if y is None else np.asarray(y)
+    except ValueError as error:
+        raise CalibrationError(f"{name} gives no arrays: {error}. Wanted is x (n, …), or (x, y).") from error
+
+
+_IMPORTABLE = "Wanted is module:function that gives x or (x, y), importable from the current folder."
