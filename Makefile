@@ -7,7 +7,7 @@ APT := apt-get -o DPkg::Lock::Timeout=300
 .PHONY: help setup demo test lint types floors pytest test-slow faults bench reference pictures lock clean
 
 help: ## Say what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | column -t -s '|'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## */\1|/' | column -t -s '|'
 
 setup: $(STAMP) ## Make .venv and install the pinned dependencies
 
@@ -35,7 +35,7 @@ demo: setup ## The main job, end to end, on real recordings
 	$(BIN)/edge-sdk demo
 
 test: setup ## Lint, types, floors and the whole test suite: what decides whether a change lands
-	@$(MAKE) --no-print-directory debian-packages PACKAGES="mosquitto mosquitto-clients chromium strace gcc libc6-dev"
+	@$(MAKE) --no-print-directory debian-packages PACKAGES="mosquitto mosquitto-clients chromium postgresql strace gcc libc6-dev"
 	@$(MAKE) --no-print-directory lint types floors pytest
 
 lint: setup ## ruff
@@ -59,6 +59,16 @@ faults: setup ## The long form of the delivery faults
 
 bench: setup ## Side-by-side benchmarks into benchmarks/results.json; ONLY=name runs one
 	$(BIN)/python -m benchmarks $(ONLY)
+
+.PHONY: arm64 dockerfile-arm64
+SUITE ?= bookworm
+arm64: setup ## Prove 64-bit Arm under emulation, SUITE="bookworm trixie"; keeps what was seen in docs/arm64.md
+	@$(MAKE) --no-print-directory debian-packages PACKAGES="arch-test mmdebstrap mosquitto qemu-user-static" MUST=1
+	$(BIN)/python -m deploy.arm64 prove --keep $(SUITE)
+
+dockerfile-arm64: setup ## Build Dockerfile.arm64 without a Docker engine, run it, keep what was seen in docs/arm64.md
+	@$(MAKE) --no-print-directory debian-packages PACKAGES="arch-test buildah mmdebstrap mosquitto podman qemu-user-static runc" MUST=1
+	$(BIN)/python -m deploy.arm64 image --keep $(SUITE)
 
 reference: setup ## Write the reference pages anew from the types
 	$(BIN)/python docs/reference/generate.py

@@ -32,6 +32,7 @@ def monitor() -> None:
 @click.argument("config_file", metavar="[MONITOR.yaml]", required=False, type=click.Path(path_type=Path))
 @click.option("--broker", metavar="URL", help="mqtt://HOST[:PORT] or mqtts://…; default mqtt://127.0.0.1:1883.")
 @click.option("--store", type=click.Path(path_type=Path), help="The SQLite file; default monitor.db.")
+@click.option("--database", metavar="URL", help="postgresql://USER@HOST/NAME: keep results there instead.")
 @click.option("--listen", metavar="HOST:PORT", help="Where the page is served; default 127.0.0.1:8080, port 0 = free.")
 @click.option("--no-web", is_flag=True, help="Ingest alone, no page.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Write JSON with the page's URL when it serves.")
@@ -40,6 +41,7 @@ def run(
     config_file: Path | None,
     broker: str | None,
     store: Path | None,
+    database: str | None,
     listen: str | None,
     no_web: bool,
     ready_file: Path | None,
@@ -59,15 +61,18 @@ def run(
     from edge_sdk.base.yaml import read_yaml
     from edge_sdk.monitor.config import MonitorConfig, parse_listen
 
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    for chatty in ("uvicorn.error", "uvicorn.access", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    _log(verbose)
     config = read_yaml(config_file, MonitorConfig) if config_file else MonitorConfig()
     replace = msgspec.structs.replace
     if broker:
         config = replace(config, broker=replace(config.broker, url=broker))
     if store:
         config = replace(config, store=store)
+    if database:
+        try:
+            config = replace(config, database=database)
+        except ValueError as error:
+            raise ConfigError(f"{error}.") from error
     if listen:
         config = replace(config, web=replace(config.web, listen=listen))
     if no_web:
@@ -81,15 +86,58 @@ def run(
     anyio.run(program)
 
 
+def _log(verbose: bool) -> None:
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s %(name)s %(message)s")
+    for chatty in ("uvicorn.error", "uvicorn.access", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+@monitor.command()
+@click.argument("name")
+@click.argument("config_file", metavar="MONITOR.yaml", type=click.Path(path_type=Path))
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Write JSON when it takes in results.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more.")
+def worker(name: str, config_file: Path, ready_file: Path | None, verbose: bool) -> None:
+    """Take in results beside a monitor, as one of several that share the messages (ingest.share).
+
+    \b
+    Examples:
+      edge-sdk monitor worker second monitor.yaml
+    """
+    import anyio
+
+    from edge_sdk.base.yaml import read_yaml
+    from edge_sdk.monitor.config import MonitorConfig
+    from edge_sdk.monitor.program import run_worker
+
+    _log(verbose)
+    config = read_yaml(config_file, MonitorConfig)
+
+    async def program() -> None:
+        await run_worker(config, name, ready_file=ready_file)
+
+    anyio.run(program)
+
+
+_DATABASE = click.option("--database", metavar="URL", help="postgresql://USER@HOST/NAME instead of --store.")
+
+
 @monitor.command()
 @click.option("--store", type=click.Path(path_type=Path), default=Path("monitor.db"), show_default=True)
+@_DATABASE
 @terminal.json_option
-def status(store: Path, json_file: str | None) -> None:
-    """Print what a store holds; its monitor may be running."""
+def status(store: Path, database: str | None, json_file: str | None) -> None:
+    """Print what a store holds; its monitor may be running.
+
+    \b
+    Examples:
+      edge-sdk monitor status --store monitor.db
+      edge-sdk monitor status --database postgresql://edge@db.example/edge --json -
+    """
     from edge_sdk.base.clock import SystemClock
     from edge_sdk.monitor.store.reader import StoreReader
 
-    with StoreReader(store) as reader:
+    with StoreReader(database or store) as reader:
         counters = reader.counters()
         fleet = reader.fleet(now_ns=SystemClock().wall_ns())
     terminal.write_json(json_file, {"counters": counters, "stations": fleet.stations})
@@ -203,6 +251,7 @@ def _accounts(store: Path) -> tuple[Accounts, type[Role]]:
 @click.option("--since", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Event time at or after, UTC.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Event time before, UTC.")
 @_store
+@_DATABASE
 @terminal.json_option
 def export(
     directory: Path,
@@ -212,6 +261,7 @@ def export(
     since: datetime | None,
     until: datetime | None,
     store: Path,
+    database: str | None,
     json_file: str | None,
 ) -> None:
     """Write stored results as files below DIRECTORY, by site and day; the monitor may be running.
@@ -228,7 +278,7 @@ def export(
     since_ns, until_ns = (
         None if at is None else from_datetime(at.replace(tzinfo=timezone.utc)) for at in (since, until)
     )
-    with StoreReader(store) as reader, terminal.progress("exporting") as bar:
+    with StoreReader(database or store) as reader, terminal.progress("exporting") as bar:
         results = reader.results(site=site, station=station, since_ns=since_ns, until_ns=until_ns)
         written = export_results(results, directory, format=format, advance=bar.advance)
     terminal.write_json(json_file, {"written": written, "directory": str(directory)})

@@ -8,8 +8,10 @@ from typing import Any
 import msgspec
 
 from edge_sdk.base.errors import ConfigError, nearest
+from edge_sdk.base.ids import check_id
 from edge_sdk.monitor.alerts.rules import Rule
 from edge_sdk.monitor.store.base import Limits
+from edge_sdk.monitor.store.database import is_url
 
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,17 +45,22 @@ class IngestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         max_payload_bytes: Longer messages go to the quarantine unread.
         receipt_interval_s: Receipts of one station are at least this far apart.
         receipts_per_s: Bound on the receipts of all stations together.
+        share: Name of the group of workers that divide the messages between them, by MQTT 5 shared subscriptions;
+            empty = this monitor takes in everything alone. Needs `database`.
     """
 
     max_payload_bytes: int = 1 << 20
     receipt_interval_s: float = 0.05
     receipts_per_s: int = 2000
+    share: str = ""
 
     def __post_init__(self) -> None:
         if not (self.max_payload_bytes >= 1024 and self.receipt_interval_s > 0 and self.receipts_per_s >= 1):
             raise ValueError(
                 "Wanted are max_payload_bytes of at least 1024, and receipt_interval_s and receipts_per_s above 0"
             )
+        if self.share:
+            check_id("share", self.share)
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,7 +117,9 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """``monitor.yaml``.
 
     Attributes:
-        store: The SQLite file; relative to this file.
+        store: The SQLite file; relative to this file. Accounts and alerts lie beside it.
+        database: ``postgresql://USER@HOST/NAME``: keep results there instead; a password belongs into the file that
+            the URL's ``passfile=`` names. Accounts and alerts stay beside `store`.
         broker: Where results come from.
         ingest: How they are taken in.
         web: The web page.
@@ -119,11 +128,23 @@ class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     store: Path = Path("monitor.db")
+    database: str = ""
     broker: BrokerConfig = BrokerConfig()
     ingest: IngestConfig = IngestConfig()
     web: WebConfig = WebConfig()
     alerts: AlertsConfig = AlertsConfig()
     retention: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if self.database and not is_url(self.database):
+            raise ValueError(f"database is {self.database!r}; wanted is postgresql://USER@HOST/NAME")
+        if self.ingest.share and not self.database:
+            raise ValueError("Workers that share (ingest.share) need a database; one SQLite file has one writer")
+
+    @property
+    def place(self) -> Path | str:
+        """Where results are kept."""
+        return self.database or self.store
 
 
 def accounts_path(config: MonitorConfig) -> Path:

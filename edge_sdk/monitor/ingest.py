@@ -22,8 +22,23 @@ log = logging.getLogger(__name__)
 
 KINDS = (Kind.BIRTH, Kind.STATUS, Kind.RESULT, Kind.PACK, Kind.EVENT, Kind.HEALTH)
 """Birth first: what the broker kept says which epochs are current before results come."""
+SHARED = (Kind.RESULT, Kind.PACK, Kind.EVENT, Kind.HEALTH)
+"""What workers divide between them; the rest is retained, which a shared subscription is not given."""
 _CHUNK = 2000
 """Messages in one commit at most: bounds the latency of the first."""
+
+
+def filters(*, share: str = "", is_worker: bool = False) -> tuple[str, ...]:
+    """What to subscribe to.
+
+    Args:
+        share: Name of the group that divides the messages; empty = everything for us.
+        is_worker: Take part in the group, and leave births and statuses to the monitor.
+    """
+    if not share:
+        return tuple(subscription(kind) for kind in KINDS)
+    own = () if is_worker else tuple(subscription(kind) for kind in KINDS if kind not in SHARED)
+    return (*own, *(f"$share/{share}/{subscription(kind)}" for kind in SHARED))
 
 
 @dataclass(slots=True)
@@ -58,6 +73,7 @@ class Ingest:
         max_payload_bytes: Longer messages go to the quarantine unread.
         receipt_interval_s: Receipts of one source are at least this far apart.
         receipts_per_s: Bound on all receipts together.
+        filters: What it subscribes to.
     """
 
     store: Store
@@ -67,6 +83,7 @@ class Ingest:
     max_payload_bytes: int = 1 << 20
     receipt_interval_s: float = 0.05
     receipts_per_s: int = 2000
+    filters: Sequence[str] = field(default_factory=filters)
     on_commit: Callable[[Committed], None] | None = None
     state: IngestState = field(default_factory=IngestState)
     name: str = "ingest"
@@ -103,7 +120,7 @@ class Ingest:
 
     async def _session(self) -> None:
         async with self.connect() as transport:
-            await transport.subscribe(*(subscription(kind) for kind in KINDS))
+            await transport.subscribe(*self.filters)
             self.state.is_connected, self.state.last_error = True, ""
             self.state.connections += 1
             log.info("ingest is subscribed", extra={"connections": self.state.connections})

@@ -16,15 +16,17 @@ import msgspec
 from edge_sdk.base import plugins
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.base.errors import ConfigError
+from edge_sdk.base.ids import check_id
 from edge_sdk.monitor.accounts import Accounts
 from edge_sdk.monitor.alerts.book import AlertBook
 from edge_sdk.monitor.alerts.sinks import Sink, open_sink
 from edge_sdk.monitor.alerts.watch import AlertWatch
 from edge_sdk.monitor.config import BrokerConfig, MonitorConfig, accounts_path, parse_listen
-from edge_sdk.monitor.ingest import Ingest
+from edge_sdk.monitor.ingest import Ingest, filters
 from edge_sdk.monitor.retention import Retention
+from edge_sdk.monitor.store.base import Store
+from edge_sdk.monitor.store.place import open_store
 from edge_sdk.monitor.store.reader import StoreReader
-from edge_sdk.monitor.store.sqlite import SqliteStore
 from edge_sdk.mqtt.transport import BrokerAddress, Tls, Transport
 
 if TYPE_CHECKING:
@@ -49,18 +51,11 @@ async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None, 
         MissingExtraError: The web framework is not installed.
     """
     clock = SystemClock()
-    store = SqliteStore(config.store)
+    store = open_store(config.place)
     try:
-        ingest = Ingest(
-            store,
-            connector(config.broker),
-            clock,
-            max_payload_bytes=config.ingest.max_payload_bytes,
-            receipt_interval_s=config.ingest.receipt_interval_s,
-            receipts_per_s=config.ingest.receipts_per_s,
-        )
+        ingest = _ingest(config, store)
         with (
-            StoreReader(config.store, silent_after_s=config.web.silent_after_s) as reader,
+            StoreReader(config.place, silent_after_s=config.web.silent_after_s) as reader,
             contextlib.closing(_book(config)) as book,
         ):
             sinks = {name: _sink(options, directory or Path()) for name, options in config.alerts.sinks.items()}
@@ -69,6 +64,63 @@ async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None, 
             await _run(config, ingest, watch, server, ready_file)
     finally:
         store.close()
+
+
+async def run_worker(config: MonitorConfig, name: str, *, ready_file: Path | None = None) -> None:
+    """Take in results beside a monitor, and nothing else, until SIGTERM or SIGINT.
+
+    Args:
+        config: The monitor's own; `ingest.share` names the group.
+        name: An id; no two workers have the same.
+        ready_file: As `run_monitor`.
+
+    Raises:
+        ConfigError: The configuration names no group.
+        StoreError: The store cannot be opened.
+    """
+    check_id("worker", name)
+    if not config.ingest.share:
+        raise ConfigError("A worker divides messages with others: give ingest.share and database in the file.")
+    store = open_store(config.place)
+    try:
+        ingest = _ingest(config, store, worker=name)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with anyio.create_task_group() as group:
+                done = anyio.Event()
+
+                async def work() -> None:
+                    await ingest.run()
+                    done.set()
+
+                group.start_soon(work, name=ingest.name)
+                if ready_file is not None:
+                    _write_ready(ready_file, None, config.store)
+                log.info("worker is ready", extra={"worker": name, "share": config.ingest.share})
+                async for number in signals:
+                    log.info("worker stops", extra={"signal": number.name})
+                    break
+                ingest.stop()
+                with anyio.move_on_after(_GRACE_S):
+                    await done.wait()
+                group.cancel_scope.cancel()
+    finally:
+        store.close()
+
+
+def _ingest(config: MonitorConfig, store: Store, *, worker: str = "") -> Ingest:
+    broker, share = config.broker, config.ingest.share
+    if share:  # what a member that is gone had in hand goes to another, or comes again from the station
+        client_id = f"{broker.client_id}-{worker}" if worker else broker.client_id
+        broker = msgspec.structs.replace(broker, client_id=client_id, session_expiry_s=0)
+    return Ingest(
+        store,
+        connector(broker),
+        SystemClock(),
+        max_payload_bytes=config.ingest.max_payload_bytes,
+        receipt_interval_s=config.ingest.receipt_interval_s,
+        receipts_per_s=config.ingest.receipts_per_s,
+        filters=filters(share=share, is_worker=bool(worker)),
+    )
 
 
 def _book(config: MonitorConfig) -> AlertBook:

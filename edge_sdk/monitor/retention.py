@@ -1,4 +1,4 @@
-"""Retention: one task that deletes what is old, slice by slice, and lets commits in between."""
+"""Retention: one task that rolls up what is new and deletes what is old, slice by slice, commits in between."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Retention:
-    """Keeps the store from growing for ever.
+    """Keeps charts quick and the store from growing for ever.
 
     Attributes:
-        store: What is pruned.
+        store: What is rolled up and pruned.
         limits: How long things are kept.
         clock: The time.
         interval_s: How often it looks.
@@ -38,14 +38,15 @@ class Retention:
         """Prune until cancelled."""
         while True:
             try:
-                pruned = 0
-                while found := await anyio.to_thread.run_sync(self._prune):
-                    pruned += found
-                    await anyio.sleep(self.pause_s)
-                if pruned:
-                    log.info("retention pruned", extra={"rows": pruned})
+                for work in (self.store.roll_up, self._prune):
+                    done = 0
+                    while found := await anyio.to_thread.run_sync(work):
+                        done += found
+                        await anyio.sleep(self.pause_s)
+                    if done:
+                        log.info("retention worked", extra={"what": work.__name__.strip("_"), "rows": done})
             except StoreError as error:
-                log.error("retention cannot prune", extra={"reason": str(error)})
+                log.error("retention cannot work", extra={"reason": str(error)})
             await anyio.sleep(self.interval_s)
 
     def _prune(self) -> int:

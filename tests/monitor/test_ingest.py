@@ -235,6 +235,9 @@ class FullDisk:
     def prune(self, limits: Limits, *, now_ns: int) -> int:
         return self.store.prune(limits, now_ns=now_ns)
 
+    def roll_up(self) -> int:
+        return self.store.roll_up()
+
     def close(self) -> None:
         self.store.close()
 

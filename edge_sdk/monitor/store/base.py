@@ -134,7 +134,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How long things are kept; None = for ever.
 
     Attributes:
-        results_days: Raw results, after they were stored; then they become minutes.
+        results_days: Raw results, after they were stored; their minutes stay.
         minutes_days: Minutes, after their time; then they become hours.
         health_days: Health messages.
         events_days: Events.
@@ -169,11 +169,20 @@ class Store(Protocol):
     def prune(self, limits: Limits, *, now_ns: int) -> int:
         """Delete a bounded number of old rows; returns how many: call again until that is 0.
 
-        Raw results become minutes and minutes become hours, which charts still show. Receipts and counters stay as
-        they are, and a resend of what was deleted is refused still.
+        What raw results were is in minutes, and minutes become hours, which charts still show. Receipts and
+        counters stay as they are, and a resend of what was deleted is refused still.
 
         Raises:
             StoreError: Nothing was deleted.
+        """
+
+    def roll_up(self) -> int:
+        """Roll a bounded number of new results into minutes; returns how many: call again until that is 0.
+
+        Charts over long ranges read minutes, and raw only what is in none yet. Results themselves stay.
+
+        Raises:
+            StoreError: Nothing was rolled up.
         """
 
     def close(self) -> None:

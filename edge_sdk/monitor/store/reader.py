@@ -1,22 +1,21 @@
-"""Reading a SQLite store: beside a running monitor, or after it. Charts are down-sampled in SQL."""
+"""Reading a store: beside a running monitor, or after it. Charts are down-sampled in SQL."""
 
 from __future__ import annotations
 
-import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge_sdk.base.errors import StoreError
 from edge_sdk.contract.events import Birth, Health
-from edge_sdk.monitor.store.sqlite_file import open_reader
+from edge_sdk.monitor.store.chart import LAST_OF_STRETCHES, POSTGRES, SQLITE, buckets, grid
+from edge_sdk.monitor.store.database import is_url
+from edge_sdk.monitor.store.place import open_reader
 from edge_sdk.monitor.store.views import (
     BacklogPoint,
-    Bucket,
     Chart,
     Counters,
     EventView,
@@ -37,42 +36,41 @@ _STATION = (
     "SELECT id, site, station, state, state_ns, last_seen_ns, version, board, backends, fallback, latitude,"
     " longitude, backlog, temperature_c, epoch, birth, health FROM stations"
 )
+_OF_STATION = " WHERE (CAST(?1 AS TEXT) IS NULL OR site = ?1) AND (CAST(?2 AS TEXT) IS NULL OR stations.station = ?2)"
+# What is at or below this number has been committed and is seen by the query that follows.
+_REV = {
+    SQLITE: "SELECT coalesce(max(rev), 0) FROM stations",
+    POSTGRES: "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) - 1",
+}
 _RESULT = (
     "SELECT stations.site, stations.station, sources.epoch, seq, t_ns, observed_ns, stored_ns, results.backlog, body"
     " FROM results JOIN sources ON sources.id = results.source JOIN stations ON stations.id = sources.station"
 )
-# Raw results, and what retention made of older ones: an old result is in exactly one of the three.
-_BUCKET = " UNION ALL ".join(
-    [
-        "SELECT label, count(*) AS n, avg(confidence), avg(value), min(value), max(value)"
-        " FROM results INDEXED BY results_in_time"
-        " WHERE source = ?1 AND stream = ?2 AND t_ns >= ?3 AND t_ns < ?4 GROUP BY label",
-        *(
-            "SELECT nullif(label, ''), sum(count), sum(confidence * count) / sum(count),"  # noqa: S608
-            f" sum(value * count) / sum(count), min(low), max(high) FROM {table}"
-            " WHERE source = ?1 AND stream = ?2 AND t_ns >= ?3 AND t_ns < ?4 GROUP BY label"
-            for table in ("minutes", "hours")
-        ),
-    ]
-)
 
 
 class StoreReader:
-    """Queries over a store file; never writes, never blocks the monitor. Safe to call from several threads."""
+    """Queries over a store; never writes, never blocks the monitor. Safe to call from several threads."""
 
-    def __init__(self, path: Path | str, *, silent_after_s: float = 90.0) -> None:
-        """Open `path` for reading.
+    def __init__(self, place: Path | str, *, silent_after_s: float = 90.0) -> None:
+        """Open a store for reading.
 
         Args:
-            path: The SQLite file of a monitor.
+            place: The SQLite file of a monitor, or a ``postgresql://`` URL.
             silent_after_s: After so long without a word, an online station counts as silent.
 
         Raises:
             StoreError: There is none, or it is none of ours.
+            MissingExtraError: PostgreSQL needs psycopg.
         """
-        self._db = open_reader(Path(path))
+        self._db = open_reader(place)
+        self._dialect = POSTGRES if is_url(place) else SQLITE
         self._lock = threading.Lock()
         self._silent_after_ns = round(silent_after_s * 1e9)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may commit: then nobody tells us when to look."""
+        return self._dialect is POSTGRES
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +107,7 @@ class StoreReader:
         """
         rows = self._all(
             "SELECT sources.id FROM sources JOIN stations ON stations.id = sources.station"
-            " WHERE (?1 IS NULL OR site = ?1) AND (?2 IS NULL OR stations.station = ?2) ORDER BY sources.id",
+            f"{_OF_STATION} ORDER BY sources.id",
             (site, station),
         )
         sources = [row[0] for row in rows]
@@ -120,8 +118,9 @@ class StoreReader:
             after = 0
             while True:
                 found = self._all(
-                    f"{_RESULT} WHERE source = ?1 AND seq > ?2 AND (?3 IS NULL OR stream = ?3)"
-                    " AND (?4 IS NULL OR t_ns >= ?4) AND (?5 IS NULL OR t_ns < ?5) ORDER BY seq LIMIT 10000",
+                    f"{_RESULT} WHERE source = ?1 AND seq > ?2 AND (CAST(?3 AS TEXT) IS NULL OR stream = ?3)"
+                    " AND (CAST(?4 AS BIGINT) IS NULL OR t_ns >= ?4) AND (CAST(?5 AS BIGINT) IS NULL OR t_ns < ?5)"
+                    " ORDER BY seq LIMIT 10000",
                     (source, after, stream, since_ns, until_ns),
                 )
                 yield from map(_result, found)
@@ -135,8 +134,9 @@ class StoreReader:
         found: list[StoredResult] = []
         for source in sources:
             rows = self._all(
-                f"{_RESULT} WHERE source = ?1 AND (?2 IS NULL OR stream = ?2) AND (?3 IS NULL OR t_ns >= ?3)"
-                " AND (?4 IS NULL OR t_ns < ?4) ORDER BY seq DESC LIMIT ?5",
+                f"{_RESULT} WHERE source = ?1 AND (CAST(?2 AS TEXT) IS NULL OR stream = ?2)"
+                " AND (CAST(?3 AS BIGINT) IS NULL OR t_ns >= ?3) AND (CAST(?4 AS BIGINT) IS NULL OR t_ns < ?4)"
+                " ORDER BY seq DESC LIMIT ?5",
                 (source, stream, since_ns, until_ns, limit),
             )
             found.extend(map(_result, rows))
@@ -161,7 +161,7 @@ class StoreReader:
 
     def fleet(self, *, now_ns: int, since_rev: int = -1) -> Fleet:
         """Every station, or those that changed after commit `since_rev`."""
-        rev = self._all("SELECT coalesce(max(rev), 0) FROM stations")[0][0]
+        rev = self._all(_REV[self._dialect])[0][0]
         rows = self._all(f"{_STATION} WHERE rev > ? ORDER BY site, station", (since_rev,))
         latest: dict[int, list[Latest]] = {}
         if rows:
@@ -201,42 +201,33 @@ class StoreReader:
         self, site: str, station: str, stream: str, *, start_ns: int, end_ns: int, points: int = 300, picks: int = 60
     ) -> Chart:
         """One stream over ``[start_ns, end_ns)`` in at most `points` buckets, with up to `picks` whole results."""
-        width = max(1, -(-(end_ns - start_ns) // points))
-        sources = self._sources_of(site, station)
-        buckets = []
-        for low in range(start_ns, end_ns, width):  # one look per bucket: a single GROUP BY would sort every row
-            rows = [
-                row for source in sources for row in self._all(_BUCKET, (source, stream, low, min(low + width, end_ns)))
-            ]
-            if rows:
-                buckets.append(_bucket(low, rows))
-        chosen = self._picks(sources, stream, start_ns, end_ns, picks)
+        sources = self._all(
+            "SELECT sources.id, pruned_ns FROM sources JOIN stations ON stations.id = sources.station"
+            " WHERE site = ?1 AND stations.station = ?2 ORDER BY sources.id",
+            (site, station),
+        )
+        on = grid(start_ns, end_ns, points)
         return Chart(
-            start_ns=start_ns,
+            start_ns=on.first_ns,
             end_ns=end_ns,
-            width_ns=width,
-            buckets=buckets,
-            picks=chosen,
+            width_ns=on.width_ns,
+            buckets=buckets(self._all, self._dialect, sources, stream, on),
+            picks=self._picks([row[0] for row in sources], stream, start_ns, end_ns, picks),
         )
 
     def _picks(self, sources: list[int], stream: str, start_ns: int, end_ns: int, picks: int) -> list[StoredResult]:
         """The last result of each of `picks` stretches: a look into the index for each, no scan."""
-        keys: dict[tuple[int, int], int] = {}
-        for number in range(picks):
-            low = start_ns + (end_ns - start_ns) * number // picks
-            high = start_ns + (end_ns - start_ns) * (number + 1) // picks
-            for source in sources:
-                for seq, t_ns in self._all(
-                    "SELECT seq, t_ns FROM results INDEXED BY results_in_time"
-                    " WHERE source = ? AND stream = ? AND t_ns >= ? AND t_ns < ? ORDER BY t_ns DESC LIMIT 1",
-                    (source, stream, low, high),
-                ):
-                    keys[source, seq] = t_ns
-        return [
-            _result(row)
-            for key in sorted(keys, key=lambda key: keys[key])
-            for row in self._all(f"{_RESULT} WHERE source = ? AND seq = ?", key)
-        ]
+        found: list[StoredResult] = []
+        ask_times = LAST_OF_STRETCHES.format(by_time=self._dialect.by_time)
+        for source in sources:
+            for (t_ns,) in self._all(ask_times, (source, stream, start_ns, end_ns, picks)):
+                if t_ns is not None:
+                    rows = self._all(
+                        f"{_RESULT} WHERE source = ?1 AND stream = ?2 AND t_ns = ?3 ORDER BY seq DESC LIMIT 1",
+                        (source, stream, t_ns),
+                    )
+                    found.extend(map(_result, rows))
+        return sorted(found, key=lambda one: one.t_ns)
 
     def backlog(self, site: str, station: str, *, start_ns: int, end_ns: int, points: int = 300) -> list[BacklogPoint]:
         """The station's backlog over time, the worst of each bucket."""
@@ -244,8 +235,9 @@ class StoreReader:
         rows = self._all(
             "SELECT max(t_ns), max(health.backlog), max(outbox_bytes), max(health.temperature_c) FROM health"
             " JOIN stations ON stations.id = health.station"
-            " WHERE site = ? AND stations.station = ? AND t_ns >= ? AND t_ns < ? GROUP BY (t_ns - ?) / ? ORDER BY 1",
-            (site, station, start_ns, end_ns, start_ns, width),
+            " WHERE site = ?1 AND stations.station = ?2 AND t_ns >= ?3 AND t_ns < ?4"
+            " GROUP BY (t_ns - ?3) / ?5 ORDER BY 1",
+            (site, station, start_ns, end_ns, width),
         )
         return [BacklogPoint(t_ns=row[0], backlog=row[1], outbox_bytes=row[2], temperature_c=row[3]) for row in rows]
 
@@ -253,8 +245,7 @@ class StoreReader:
         """The newest events, newest first."""
         rows = self._all(
             "SELECT site, stations.station, severity, t_ns, name, message, detail FROM events"
-            " JOIN stations ON stations.id = events.station"
-            " WHERE (?1 IS NULL OR site = ?1) AND (?2 IS NULL OR stations.station = ?2)"
+            f" JOIN stations ON stations.id = events.station{_OF_STATION}"
             " ORDER BY t_ns DESC, events.id DESC LIMIT ?3",
             (site, station, limit),
         )
@@ -276,14 +267,6 @@ class StoreReader:
             for row in rows
         ]  # fmt: skip
 
-    def _sources_of(self, site: str, station: str) -> list[int]:
-        rows = self._all(
-            "SELECT sources.id FROM sources JOIN stations ON stations.id = sources.station"
-            " WHERE site = ? AND stations.station = ? ORDER BY sources.id",
-            (site, station),
-        )
-        return [row[0] for row in rows]
-
     def _view(self, row: Any, streams: list[Latest], now_ns: int) -> StationView:
         state = row[3]
         if state in {"online", "unknown"} and now_ns - row[5] > self._silent_after_ns:
@@ -294,12 +277,9 @@ class StoreReader:
             temperature_c=row[13], streams=streams,
         )  # fmt: skip
 
-    def _all(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
-        try:
-            with self._lock:
-                return self._db.execute(sql, arguments).fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(f"The store cannot be read: {error}.") from error
+    def _all(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
+        with self._lock:
+            return self._db.execute(sql, arguments).fetchall()
 
 
 def _latest(row: Any) -> Latest:
@@ -320,27 +300,3 @@ def _result(row: Any) -> StoredResult:
         site=row[0], station=row[1], epoch=row[2], seq=row[3], t_ns=row[4], observed_ns=row[5], stored_ns=row[6],
         backlog=bool(row[7]), body=msgspec.Raw(row[8]),
     )  # fmt: skip
-
-
-def _bucket(t_ns: int, rows: list[Any]) -> Bucket:
-    counts: dict[str | None, int] = {}
-    for row in rows:
-        counts[row[0]] = counts.get(row[0], 0) + row[1]
-    label = max(counts, key=lambda name: counts[name])
-    total = sum(counts.values())
-    values = [row for row in rows if row[3] is not None]
-    return Bucket(
-        t_ns=t_ns,
-        count=total,
-        label=label,
-        share=counts[label] / total,
-        confidence=_mean([(row[2], row[1]) for row in rows if row[0] == label and row[2] is not None]),
-        value=_mean([(row[3], row[1]) for row in values]),
-        low=min((row[4] for row in values), default=None),
-        high=max((row[5] for row in values), default=None),
-    )
-
-
-def _mean(parts: list[tuple[float, int]]) -> float | None:
-    weight = sum(count for _, count in parts)
-    return sum(mean * count for mean, count in parts) / weight if weight else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,16 @@ from edge_sdk.base.errors import StoreError
 from edge_sdk.contract.envelope import VERSION
 from edge_sdk.contract.receipt import Ranges, Receipt
 from edge_sdk.monitor.store.base import Arrival, Batch, Committed, Limits, Refusal, Source
-from edge_sdk.monitor.store.pruning import SLICE, prune_minutes, prune_results
+from edge_sdk.monitor.store.database import Database
+from edge_sdk.monitor.store.pruning import prune
+from edge_sdk.monitor.store.refusals import conflict, count, quarantine
+from edge_sdk.monitor.store.rollup import GROUPED, INTO_MINUTES, SLICE, merge, ripe, roll_late, roll_source
 from edge_sdk.monitor.store.sqlite_file import SqliteFile
 from edge_sdk.monitor.store.words import Words
 
-QUARANTINE_ROWS = 1000
 RECEIPT_RANGES = 1000
 """A receipt names the lowest ranges; what is above waits until the gaps below have closed."""
 
-_DAY_NS = 86_400 * 10**9
 _T = TypeVar("_T")
 # In the order of the fields of `Arrival`.
 _INSERT = (
@@ -62,6 +62,7 @@ class SqliteStore:
         self._words = Words(self._db)
         self._sources: dict[Source, _Known] = {}
         self._lock = threading.Lock()
+        self._rolled_source = 0
         self._ranges_decoder = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 
     def commit(self, batch: Batch, *, now_ns: int) -> Committed:
@@ -70,7 +71,11 @@ class SqliteStore:
 
     def prune(self, limits: Limits, *, now_ns: int) -> int:
         """Delete a slice of what is old; see `Store.prune`."""
-        return self._in_transaction(lambda: self._prune(limits, now_ns))
+        return self._in_transaction(lambda: prune(self._db, limits, now_ns, _prune_results))
+
+    def roll_up(self) -> int:
+        """Bring minutes up to date for some sources; see `Store.roll_up`."""
+        return self._in_transaction(self._roll)
 
     def close(self) -> None:
         """Close the file."""
@@ -95,32 +100,16 @@ class SqliteStore:
                 raise
             return done
 
-    def _prune(self, limits: Limits, now_ns: int) -> int:
-        def before(days: float | None) -> int:
-            return -1 if days is None else now_ns - round(days * _DAY_NS)
-
-        pruned = prune_results(self._db, before(limits.results_days))
-        if pruned:
-            self._count({"results.rolled_up": pruned})
-            return pruned
-        minutes_ns = before(limits.minutes_days)
-        for (source,) in self._db.execute("SELECT DISTINCT source FROM minutes").fetchall():
-            pruned += prune_minutes(self._db, source, minutes_ns)
-            if pruned > SLICE:
-                return pruned
-        for (station,) in self._db.execute("SELECT id FROM stations").fetchall():
-            pruned += self._db.execute(
-                "DELETE FROM health WHERE station = ? AND t_ns < ?", (station, before(limits.health_days))
-            ).rowcount
-            if pruned > SLICE:
-                return pruned
-        return (
-            pruned
-            + self._db.execute(
-                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE stored_ns < ? LIMIT ?)",
-                (before(limits.events_days), SLICE),
-            ).rowcount
-        )
+    def _roll(self) -> int:
+        """Goes round the sources, some in each call."""
+        rolled = 0
+        for source in ripe(self._db, self._rolled_source):
+            rolled += roll_source(self._db, source, most=SLICE - rolled)
+            self._rolled_source = source - 1  # it may have more
+            if rolled >= SLICE:
+                return rolled
+        self._rolled_source = 0
+        return rolled
 
     def _write(self, batch: Batch, now_ns: int) -> Committed:
         done = Committed()
@@ -140,8 +129,9 @@ class SqliteStore:
             [(known.stored, msgspec.json.encode(known.ranges.ranges), known.id) for known in touched.values()],
         )
         self._words.finish()
-        evicted = self._quarantine(refusals, now_ns)
-        self._count(
+        evicted = quarantine(self._db, refusals, now_ns)
+        count(
+            self._db,
             {
                 "messages.received": batch.messages,
                 "messages.quarantined": len(batch.refusals),
@@ -149,7 +139,7 @@ class SqliteStore:
                 "results.stored": sum(map(len, done.new.values())),
                 "results.duplicates": done.duplicates,
                 "results.conflicts": done.conflicts,
-            }
+            },
         )
         for source, known in touched.items():
             stored = known.ranges.ranges[:RECEIPT_RANGES]
@@ -196,6 +186,7 @@ class SqliteStore:
                 done.duplicates += 1
             elif there is None:  # given up by the station, and here it is after all
                 self._db.execute(_INSERT, (known.id, now_ns, *astuple(one)))
+                roll_late(self._db, known.id, one.seq)
                 known.stored += 1
                 done.new.setdefault(source, []).append(one)
                 self._words.heard(source, known.station_id, known.id, [one])
@@ -203,15 +194,7 @@ class SqliteStore:
                 done.duplicates += 1
             else:
                 done.conflicts += 1
-                refusals.append(
-                    Refusal(
-                        "conflict",
-                        f"{source.site}/{source.station}",
-                        one.body[:256],
-                        f"Result {one.seq} of epoch {source.epoch} is stored with other content. "
-                        "Was an old outbox file put back?",
-                    )
-                )
+                refusals.append(conflict(source, one))
 
     def _was_pruned(self, source_id: int, seq: int) -> bool:
         [pruned] = self._db.execute("SELECT pruned FROM sources WHERE id = ?", (source_id,)).fetchone()
@@ -229,26 +212,27 @@ class SqliteStore:
             self._sources[source] = known
         return known
 
-    def _quarantine(self, refusals: list[Refusal], now_ns: int) -> int:
-        if not refusals:
-            return 0
-        counts = Counter((refusal.reason, refusal.topic) for refusal in refusals)
-        last = {(refusal.reason, refusal.topic): refusal for refusal in refusals}
-        self._db.executemany(
-            "INSERT INTO quarantine (reason, topic, count, first_ns, last_ns, head, message)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET count = count + excluded.count, last_ns = excluded.last_ns,"
-            " head = excluded.head, message = excluded.message",
-            [(*key, counts[key], now_ns, now_ns, one.head, one.message) for key, one in last.items()],
-        )
-        return self._db.execute(
-            "DELETE FROM quarantine WHERE id IN"
-            " (SELECT id FROM quarantine ORDER BY last_ns DESC, id DESC LIMIT -1 OFFSET ?)",
-            (QUARANTINE_ROWS,),
-        ).rowcount
 
-    def _count(self, counts: dict[str, int]) -> None:
-        self._db.executemany(
-            "INSERT INTO counters VALUES (?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-            [(name, count) for name, count in counts.items() if count],
-        )
+def _prune_results(db: Database, before_ns: int) -> int:
+    """Delete the oldest results, stored before `before_ns`; what is in no minute yet is rolled into one first."""
+    [last] = db.execute(
+        "SELECT max(number) FROM (SELECT rowid AS number, stored_ns FROM results ORDER BY rowid LIMIT ?)"
+        " WHERE stored_ns < ?",
+        (SLICE, before_ns),
+    ).fetchone()
+    if last is None:
+        return 0
+    where = (last, before_ns)
+    db.execute(
+        f"{INTO_MINUTES} results WHERE rowid <= ? AND stored_ns < ?"
+        f" AND seq > (SELECT rolled FROM sources WHERE id = source){GROUPED}{merge('minutes')}",
+        where,
+    )
+    db.execute(
+        "UPDATE sources SET pruned = max(pruned, old.seq), pruned_ns = max(pruned_ns, old.t_ns + 1) FROM"
+        " (SELECT source, max(seq) AS seq, max(t_ns) AS t_ns FROM results WHERE rowid <= ? AND stored_ns < ?"
+        "  GROUP BY source) AS old"
+        " WHERE sources.id = old.source",
+        where,
+    )
+    return db.execute("DELETE FROM results WHERE rowid <= ? AND stored_ns < ?", where).rowcount

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from edge_sdk.base import plugins
 from edge_sdk.base.errors import StoreError
-from edge_sdk.monitor.store.schema import STEPS
+from edge_sdk.monitor.store.database import HEAD
 
 _APPLICATION_ID = 0x45444745  # "EDGE"
 
@@ -17,11 +19,16 @@ _APPLICATION_ID = 0x45444745  # "EDGE"
 class SqliteFile:
     """One writing connection and the lock that keeps a second monitor away."""
 
-    def __init__(self, path: Path, *, steps: Sequence[str] = STEPS) -> None:
+    def __init__(self, path: Path, *, versions: Path | None = None) -> None:
         """Open `path`, make it when it is not there, and bring its schema up to date.
+
+        Args:
+            path: The file.
+            versions: Where revisions beyond our own lie, for tests.
 
         Raises:
             StoreError: It cannot be opened, is no store of ours, is of a newer version, or is in use.
+            MissingExtraError: Its schema is to be made or changed, and Alembic is not installed.
         """
         self.path = path
         try:
@@ -33,17 +40,17 @@ class SqliteFile:
             raise StoreError(f"Store {path} cannot be opened: {error}. Check the path and its owner.") from error
         try:
             self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-            self._prepare(steps)
+            self._prepare(versions)
         except sqlite3.Error as error:
             self.close()
             raise StoreError(
                 f"Store {path} cannot be opened: {error}. Is it an SQLite file of this monitor?"
             ) from error
-        except StoreError:
+        except BaseException:
             self.close()
             raise
 
-    def _prepare(self, steps: Sequence[str]) -> None:
+    def _prepare(self, versions: Path | None) -> None:
         db = self.connection
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -51,9 +58,9 @@ class SqliteFile:
             application == 0 and db.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
         ):
             raise StoreError(f"{self.path} is an SQLite file of another program. Give another path.")
-        if version > len(steps):
+        if version > HEAD:
             raise StoreError(
-                f"Store {self.path} has schema version {version}, this monitor knows {len(steps)}. Update the monitor."
+                f"Store {self.path} has schema version {version}, this monitor knows {HEAD}. Update the monitor."
             )
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
@@ -61,11 +68,13 @@ class SqliteFile:
         db.execute("PRAGMA wal_autocheckpoint = 4000")
         db.execute("PRAGMA journal_size_limit = 67108864")
         db.execute("PRAGMA cache_size = -65536")
-        for number, step in enumerate(steps[version:], start=version + 1):
-            db.executescript(
-                f"BEGIN IMMEDIATE; {step}; PRAGMA user_version = {number}; "
-                f"PRAGMA application_id = {_APPLICATION_ID}; COMMIT;"
-            )
+        if version < HEAD or versions is not None:
+            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            try:
+                from edge_sdk.monitor.store.migrations import upgrade_sqlite
+            except ModuleNotFoundError as error:
+                raise plugins.missing_extra("A store whose schema is to be made", error) from error
+            upgrade_sqlite(db, version=version, versions=versions)
 
     def close(self) -> None:
         """Close the connection, then let go of the lock."""
@@ -75,25 +84,46 @@ class SqliteFile:
         os.close(self._lock)
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection that can only read, beside a running monitor or after it.
+class SqliteReader:
+    """A connection that can only read, beside a running monitor or after it; a `Database`."""
 
-    Raises:
-        StoreError: There is no store.
-    """
-    try:
+    def __init__(self, path: Path) -> None:
+        """Open `path`.
+
+        Raises:
+            StoreError: There is no store, or it is none of ours.
+        """
         if not path.is_file():
             raise StoreError(f"There is no store at {path}. `edge-sdk monitor run --store {path}` makes one.")
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-        connection.execute("PRAGMA query_only = ON")
-        connection.execute("PRAGMA cache_size = -32768")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
-        raise StoreError(f"Store {path} cannot be read: {error}. Is it an SQLite file of this monitor?") from error
-    if version != len(STEPS):
-        connection.close()
-        raise StoreError(f"Store {path} has schema version {version}, this reader knows {len(STEPS)}. Use its monitor.")
-    return connection
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            self._db.execute("PRAGMA query_only = ON")
+            self._db.execute("PRAGMA cache_size = -32768")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoreError(f"Store {path} cannot be read: {error}. Is it an SQLite file of this monitor?") from error
+        if version != HEAD:
+            self._db.close()
+            raise StoreError(f"Store {path} has schema version {version}, this reader knows {HEAD}. Use its monitor.")
+
+    def execute(self, sql: str, arguments: Sequence[Any] = (), /) -> sqlite3.Cursor:
+        """Run one query.
+
+        Raises:
+            StoreError: The file cannot be read.
+        """
+        try:
+            return self._db.execute(sql, arguments)
+        except sqlite3.Error as error:
+            raise StoreError(f"The store cannot be read: {error}.") from error
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> object:
+        """Not for reading."""
+        raise StoreError("This connection only reads.")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
 
 
 def _lock(path: Path) -> int:

@@ -1,8 +1,7 @@
-"""What stations said of themselves, as the SQLite store keeps it: a small state machine per station."""
+"""What stations said of themselves, as both stores keep it: a small state machine per station."""
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 
 import msgspec
@@ -10,10 +9,18 @@ import msgspec
 from edge_sdk.base.clock import from_datetime
 from edge_sdk.contract.events import Birth, Health, StationEvent, StationState, Status, encode_event
 from edge_sdk.monitor.store.base import Arrival, Notice, Source
+from edge_sdk.monitor.store.database import Database
 
 
 @dataclass(slots=True)
-class _Station:
+class KnownStation:
+    """A station within a transaction.
+
+    Attributes:
+        id: Its row.
+        epoch: The outbox that it uses now.
+    """
+
     id: int
     epoch: str
 
@@ -25,9 +32,9 @@ class Words:
     of an outbox that the station no longer uses (a late will) is passed over.
     """
 
-    def __init__(self, db: sqlite3.Connection) -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
-        self._stations: dict[tuple[str, str], _Station] = {}
+        self._stations: dict[tuple[str, str], KnownStation] = {}
         self._now_ns = 0
         self._rev = 0
         self._alive: dict[int, None] = {}
@@ -41,10 +48,13 @@ class Words:
     def start(self, now_ns: int) -> None:
         """A transaction begins."""
         self._now_ns = now_ns
-        self._rev = self._db.execute("SELECT coalesce(max(rev), 0) + 1 FROM stations").fetchone()[0]
+        self._rev = self._next_rev()
         self._alive.clear()
         self._changed.clear()
         self._latest.clear()
+
+    def _next_rev(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(rev), 0) + 1 FROM stations").fetchone()[0])
 
     def station_id(self, site: str, station: str) -> int:
         """The station's row, made when it is new."""
@@ -96,11 +106,12 @@ class Words:
     def finish(self) -> None:
         """Write what was gathered since `start`."""
         self._db.executemany(
-            "INSERT INTO latest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            "INSERT INTO latest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (station, stream) DO UPDATE SET"
             " source = excluded.source, seq = excluded.seq, t_ns = excluded.t_ns, label = excluded.label,"
             " confidence = excluded.confidence, value = excluded.value, unit = excluded.unit,"
             " degraded = excluded.degraded"
-            " WHERE CASE WHEN excluded.source = source THEN excluded.seq > seq ELSE excluded.t_ns >= t_ns END",
+            " WHERE CASE WHEN excluded.source = latest.source THEN excluded.seq > latest.seq"
+            "  ELSE excluded.t_ns >= latest.t_ns END",
             [
                 (station, stream, source, one.seq, one.t_ns, one.label, one.confidence, one.value, one.unit,
                  one.degraded)
@@ -116,24 +127,24 @@ class Words:
             [(self._rev, station) for station in self._changed.keys() - self._alive.keys()],
         )
 
-    def _station(self, site: str, station: str) -> _Station:
+    def _station(self, site: str, station: str) -> KnownStation:
         known = self._stations.get((site, station))
         if known is None:
             self._db.execute(
-                "INSERT OR IGNORE INTO stations (site, station, last_seen_ns, rev) VALUES (?, ?, ?, ?)",
+                "INSERT INTO stations (site, station, last_seen_ns, rev) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 (site, station, self._now_ns, self._rev),
             )
             number, epoch = self._db.execute(
                 "SELECT id, epoch FROM stations WHERE site = ? AND station = ?", (site, station)
             ).fetchone()
-            known = self._stations[site, station] = _Station(number, epoch)
+            known = self._stations[site, station] = KnownStation(number, epoch)
         return known
 
-    def _use_epoch(self, station: _Station, epoch: str) -> None:
+    def _use_epoch(self, station: KnownStation, epoch: str) -> None:
         station.epoch = epoch
         self._db.execute("UPDATE stations SET epoch = ? WHERE id = ?", (epoch, station.id))
 
-    def _birth(self, station: _Station, birth: Birth) -> None:
+    def _birth(self, station: KnownStation, birth: Birth) -> None:
         if station.epoch != birth.epoch:
             self._use_epoch(station, birth.epoch)
         backends = ", ".join(dict.fromkeys("+".join((model.runtime, *model.delegates)) for model in birth.models))
@@ -145,7 +156,7 @@ class Words:
              encode_event(birth), station.id),
         )  # fmt: skip
 
-    def _status(self, station: _Station, status: Status) -> None:
+    def _status(self, station: KnownStation, status: Status) -> None:
         if status.state is StationState.OFFLINE and status.epoch and station.epoch not in {"", status.epoch}:
             return
         self._db.execute(
@@ -153,21 +164,21 @@ class Words:
             (status.state.value, self._now_ns, station.id, status.state.value),
         )
 
-    def _health(self, station: _Station, health: Health) -> None:
+    def _health(self, station: KnownStation, health: Health) -> None:
         t_ns = from_datetime(health.t)
         self._db.execute(
             "UPDATE stations SET backlog = ?, temperature_c = ?, health = ? WHERE id = ?",
             (health.outbox_rows, health.temperature_c, encode_event(health), station.id),
         )
         self._db.execute(
-            "INSERT OR IGNORE INTO health VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO health VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (station.id, t_ns, health.outbox_rows, health.outbox_bytes, health.temperature_c, health.rss_bytes),
         )
 
-    def _event(self, station: _Station, notice: Notice, event: StationEvent) -> None:
+    def _event(self, station: KnownStation, notice: Notice, event: StationEvent) -> None:
         self._db.execute(
-            "INSERT OR IGNORE INTO events (station, severity, t_ns, stored_ns, name, message, detail)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO events (station, severity, t_ns, stored_ns, name, message, detail)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
             (station.id, notice.severity.value, from_datetime(event.t), self._now_ns, event.name, event.message,
              msgspec.json.encode(event.detail)),
         )  # fmt: skip

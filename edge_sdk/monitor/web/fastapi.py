@@ -366,7 +366,7 @@ def _live(app: FastAPI, reader: StoreReader, clock: Clock, state: IngestState, i
     async def feed(rev: int) -> AsyncIterator[bytes]:
         seen, quiet_s = -1, 0.0
         while not is_stopping():
-            if state.commits != seen:
+            if state.commits != seen or reader.is_shared:
                 seen = state.commits
                 fleet = await anyio.to_thread.run_sync(read, rev)
                 if fleet.stations:

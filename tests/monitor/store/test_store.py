@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from edge_sdk.base.errors import StoreError
 from edge_sdk.contract.events import StationState
 from edge_sdk.contract.receipt import Receipt
-from edge_sdk.monitor.store.base import Batch, Committed, Limits, Source
+from edge_sdk.monitor.store.base import Batch, Committed, Limits, Source, Store
+from edge_sdk.monitor.store.place import open_store
 from edge_sdk.monitor.store.reader import StoreReader
-from edge_sdk.monitor.store.sqlite import SqliteStore
 from edge_sdk.monitor.verify import verify_all
 from edge_sdk.mqtt.transport import Message
 from tests.monitor.talk import Talker
@@ -25,32 +27,53 @@ SOURCE = Source(GATE.site, GATE.station, GATE.epoch)
 
 
 class House:
-    """A store file with its writer, which can be closed and opened again, and a reader beside it."""
+    """A store with its writer, which can be closed and opened again, and a reader beside it."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.store = SqliteStore(path)
+    def __init__(self, place: Path | str) -> None:
+        self.place = place
+        self.store = self._open()
+
+    def _open(self) -> Store:
+        return open_store(self.place)
 
     def take(self, *messages: Message, now_ns: int = NOW_NS) -> Committed:
         return self.store.commit(verify_all(messages, max_payload_bytes=1 << 20), now_ns=now_ns)
 
     def restart(self) -> None:
         self.store.close()
-        self.store = SqliteStore(self.path)
+        self.store = self._open()
 
     def read(self) -> StoreReader:
-        return StoreReader(self.path)
+        return StoreReader(self.place)
 
     def stored(self) -> list[tuple[str, str, int]]:
         with self.read() as reader:
             return [(one.station, one.epoch, one.seq) for one in reader.results()]
 
 
+NewHouse = Callable[[], AbstractContextManager[House]]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewHouse:
+    """Builds houses; every test that takes one runs on both databases."""
+
+    @contextmanager
+    def build() -> Iterator[House]:
+        if request.param == "postgres":
+            made = House(request.getfixturevalue("new_database")())
+        else:
+            made = House(tmp_path_factory.mktemp("house") / "monitor.db")
+        yield made
+        made.store.close()
+
+    return build
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path / "monitor.db")
-    yield made
-    made.store.close()
+def house(new_house: NewHouse) -> Iterator[House]:
+    with new_house() as made:
+        yield made
 
 
 def test_a_result_is_stored_with_the_very_bytes_of_the_station(house: House) -> None:
@@ -270,30 +293,29 @@ def test_results_can_be_asked_for_by_time_and_stream(house: House) -> None:
     assert [one.seq for one in sound] == [31]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(st.lists(st.integers(1, 40), max_size=12), max_size=6),
     restarts=st.sets(st.integers(0, 5)),
 )
 def test_whatever_comes_in_whatever_order_is_stored_exactly_once(
-    batches: list[list[int]], restarts: set[int], tmp_path_factory: pytest.TempPathFactory
+    batches: list[list[int]], restarts: set[int], new_house: NewHouse
 ) -> None:
-    house = House(tmp_path_factory.mktemp("law") / "monitor.db")
-    sent: set[int] = set()
-    duplicates = total = 0
-    for number, seqs in enumerate(batches):
-        if number in restarts:
-            house.restart()
-        committed = house.take(*map(GATE.result, seqs))
-        sent |= set(seqs)
-        total += len(seqs)
-        duplicates += committed.duplicates
-        if seqs:
-            receipt = committed.receipts[SOURCE]
-            assert {seq for seq in range(1, 50) if receipt.holds(seq)} == sent
-    assert [seq for _, _, seq in house.stored()] == sorted(sent)
-    assert duplicates == total - len(sent)
-    house.store.close()
+    with new_house() as house:
+        sent: set[int] = set()
+        duplicates = total = 0
+        for number, seqs in enumerate(batches):
+            if number in restarts:
+                house.restart()
+            committed = house.take(*map(GATE.result, seqs))
+            sent |= set(seqs)
+            total += len(seqs)
+            duplicates += committed.duplicates
+            if seqs:
+                receipt = committed.receipts[SOURCE]
+                assert {seq for seq in range(1, 50) if receipt.holds(seq)} == sent
+        assert [seq for _, _, seq in house.stored()] == sorted(sent)
+        assert duplicates == total - len(sent)
 
 
 def test_a_failed_commit_stores_nothing_and_forgets_nothing(house: House) -> None:
@@ -302,7 +324,7 @@ def test_a_failed_commit_stores_nothing_and_forgets_nothing(house: House) -> Non
     first = good.results[SOURCE][0]
     bad = Batch(results={SOURCE: [first, replace(first, seq=4, t_ns=1 << 70)]})
 
-    with pytest.raises(OverflowError):
+    with pytest.raises((OverflowError, StoreError)):
         house.store.commit(bad, now_ns=NOW_NS)
     committed = house.store.commit(good, now_ns=NOW_NS)
 
@@ -380,3 +402,84 @@ def test_old_health_and_events_go_and_new_ones_stay(house: House) -> None:
         assert len(points) == 1
         assert len(reader.events()) == 1
     assert pruned == 1
+
+
+def counted(house: House, *, days: float, points: int) -> int:
+    start_ns = fused_ns(1) - 90 * 10**9
+    with house.read() as reader:
+        chart = reader.chart(
+            "north", "gate-1", "activity", start_ns=start_ns, end_ns=start_ns + round(days * DAY_NS), points=points
+        )
+        return sum(one.count for one in chart.buckets)
+
+
+def packs(low: int, high: int) -> list[Message]:
+    return [GATE.pack(range(at, min(at + 500, high))) for at in range(low, high, 500)]
+
+
+def roll_up(house: House) -> int:
+    rolled = 0
+    while found := house.store.roll_up():
+        rolled += found
+    return rolled
+
+
+def test_rolling_up_changes_no_chart_and_deletes_no_result(house: House) -> None:
+    house.take(*packs(1, 3001))
+
+    assert roll_up(house) == 3000
+    house.take(GATE.pack(range(3001, 3010)))
+
+    assert counted(house, days=1, points=300) == 3009
+    assert counted(house, days=0.05, points=300) == 3009
+    assert len(house.stored()) == 3009
+
+
+def test_only_what_lies_below_the_first_gap_is_rolled_up_and_the_rest_follows(house: House) -> None:
+    house.take(*packs(1, 1501), *packs(2001, 4001))
+    assert roll_up(house) == 1500
+    assert counted(house, days=1, points=100) == 3500
+
+    house.take(GATE.pack(range(1501, 2001)))
+
+    assert counted(house, days=1, points=100) == 4000
+    assert roll_up(house) == 2500
+    assert counted(house, days=1, points=100) == 4000
+
+
+def test_what_was_given_up_and_rolled_over_and_comes_after_all_is_in_the_chart_once(house: House) -> None:
+    house.take(GATE.birth(oldest=101), GATE.pack(range(101, 1301)))
+    assert roll_up(house) == 1300
+
+    house.take(GATE.result(50))
+
+    assert counted(house, days=1, points=100) == 1201
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.one_of(st.tuples(st.integers(0, 11), st.integers(1, 4)), st.sampled_from(["roll", "prune", "restart"])),
+        min_size=3,
+        max_size=12,
+    )
+)
+def test_however_results_come_are_rolled_up_and_pruned_a_chart_counts_each_once(
+    steps: list[tuple[int, int] | str], new_house: NewHouse
+) -> None:
+    with new_house() as house:
+        sent: set[int] = set()
+        now_ns = NOW_NS
+        for step in steps:
+            now_ns += DAY_NS
+            if step == "roll":
+                roll_up(house)
+            elif step == "prune":
+                prune(house, Limits(results_days=1.5, minutes_days=None), now_ns=now_ns)
+            elif step == "restart":
+                house.restart()
+            elif not isinstance(step, str):
+                seqs = range(step[0] * 300 + 1, (step[0] + step[1]) * 300 + 1)
+                house.take(GATE.pack(seqs), now_ns=now_ns)
+                sent |= set(seqs)
+            assert counted(house, days=1, points=200) == len(sent)
