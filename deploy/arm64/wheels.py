@@ -1,19 +1,29 @@
-"""Wheels: those of the locks, fetched for arm64 by the host's pip, and installed by the pip inside."""
+"""Wheels: those of the locks, fetched for arm64 by the host's pip, and installed inside as the how-to says."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.arm64.host import ROOT, run, same_as
+from deploy.arm64.host import ROOT, HostError, run, same_as
 from deploy.arm64.rootfs import Root
 
 VENV = "/opt/edge-sdk"
 _GLIBC = {"bookworm": 36, "trixie": 41}
 _FIRST_GLIBC = 17
+_HOW_TO = ROOT / "docs" / "how-to" / "install-on-a-board.md"
+# Root needs no sudo; what apt-get would fetch must be there already.
+_AS_ON_A_BOARD = """\
+sudo() { "$@"; }
+apt-get() { shift; for p; do dpkg-query --show "$p" >/dev/null; done; }
+export PIP_NO_INDEX=1 PIP_FIND_LINKS=/mnt/wheels PIP_QUIET=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+cd /mnt/ours
+"""
+_AND_THE_OTHERS = "/opt/edge-sdk/bin/pip install --require-hashes --requirement /mnt/wheels/requirements.txt\n"
 _UV = Path(sys.executable).with_name("uv")
 _NEWEST_UV_PLATFORM = 40
 
@@ -67,15 +77,28 @@ def build(folder: Path) -> Path:
 
 
 def install(root: Root, wheels: Path, wheel: Path) -> None:
-    """Make a virtual environment inside, and install there: what is fetched, with hashes; then our wheel."""
+    """Install as the how-to says: its own lines are run inside, in a directory with the lock and the wheel.
+
+    The pip inside reaches no registry: it takes what was fetched. A second lock is installed with its hashes, too.
+    """
     binds = {wheels: "/mnt/wheels", wheel.parent: "/mnt/ours"}
     marker = root.path / VENV.lstrip("/") / "installed"
     digest = (wheels / "digest").read_text(encoding="ascii")
-    pip = [f"{VENV}/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    if not same_as(marker, digest):
-        shutil.rmtree(marker.parent, ignore_errors=True)
-        root.run("python3", "-m", "venv", VENV)
-        locked = ["--find-links", "/mnt/wheels", "--require-hashes", "--requirement", "/mnt/wheels/requirements.txt"]
-        root.run(*pip, *locked, binds=binds)
-        marker.write_text(digest, encoding="ascii")
-    root.run(*pip, "--no-deps", "--force-reinstall", f"/mnt/ours/{wheel.name}", binds=binds)
+    if same_as(marker, digest):
+        pip = [f"{VENV}/bin/pip", "install", "--quiet", "--no-index", "--no-deps", "--force-reinstall"]
+        root.run(*pip, f"/mnt/ours/{wheel.name}", binds=binds)
+        return
+    shutil.rmtree(marker.parent, ignore_errors=True)
+    shutil.copy(ROOT / "deploy" / "litert.lock", wheel.parent)
+    script = _AS_ON_A_BOARD + "\n".join(_lines_of(_HOW_TO, "make arm64 runs it inside")) + "\n" + _AND_THE_OTHERS
+    root.run("bash", "-euc", script, binds=binds)
+    marker.write_text(digest, encoding="ascii")
+
+
+def _lines_of(page: Path, name: str) -> list[str]:
+    """The commands of the console block that stands below ``<!-- not run: NAME … -->``."""
+    text = page.read_text(encoding="utf-8")
+    found = re.search(rf"<!-- not run: {name}.*?-->\n```console\n(?P<block>.*?)```", text, re.DOTALL)
+    if found is None:
+        raise HostError(f"{page} has no console block marked {name!r}.")
+    return [line.removeprefix("$ ") for line in found["block"].splitlines()]

@@ -151,7 +151,7 @@ class Stage:
         place = f"{block.place}: {' '.join(words)}"
         match [word for word in words if word != "sudo"]:
             case ["make", *targets]:
-                known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+                known = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
                 wanted = {word for word in targets if "=" not in word}
                 assert wanted <= known, f"{place}: the Makefile has no {wanted - known}"
             case ["apt-get", "install", *packages]:
