@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import msgspec
+from msgspec import Meta
 
 from edge_sdk.contract.reading import Reading
 
 Emit = Callable[[Reading], Awaitable[None]]
+Positive = Annotated[float, Meta(gt=0)]
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,11 +26,13 @@ class Sensor(Protocol):
 
     Attributes:
         name: Its name in the station's configuration; the `sensor` of its readings.
-        channels: Names of its channels, in order.
     """
 
     name: str
-    channels: Sequence[str]
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """Names of its channels, in order."""
 
     async def run(self, emit: Emit) -> None:
         """Open, measure and hand every block to `emit` until cancelled; return when the source has ended.
@@ -43,16 +47,20 @@ class Sensor(Protocol):
 
 @runtime_checkable
 class Instrument(Sensor, Protocol):
-    """A sensor that says more of itself, so that its keeper can watch it. Ours all do.
+    """A sensor that says more of itself, so that its keeper can watch it. Ours all do."""
 
-    Attributes:
-        units: Unit of each channel, in order: ``°C``, ``m/s²`` …; empty = not known, or none.
-        rate_hz: Samples a second in ordinary times; None = they come when they come.
-        block_s: Seconds from one block to the next in ordinary times, where `rate_hz` is known.
-        counters: What it dropped, and why, by dotted name: ``lines.malformed``. Only ever grows.
-    """
+    @property
+    def units(self) -> Sequence[str]:
+        """Unit of each channel, in order: ``°C``, ``m/s²`` …; empty = not known, or none."""
 
-    units: Sequence[str]
-    rate_hz: float | None
-    block_s: float
-    counters: Mapping[str, int]
+    @property
+    def rate_hz(self) -> float | None:
+        """Samples a second in ordinary times; None = they come when they come."""
+
+    @property
+    def block_s(self) -> float:
+        """Seconds from one block to the next in ordinary times, at most; 0 = not known."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What it dropped, and why, by dotted name: ``lines.malformed``. Only ever grows."""

@@ -60,8 +60,8 @@ class Replay:
             )
         if options.keep_times and self._recording.begun_ns is None:
             raise ConfigError(f"{options.file} does not say when it was recorded. Give `start`, or a `time` column.")
-        self.rate_hz: float | None = None  # what is replayed has the gaps of the recording
-        self.block_s = options.block_s / options.speed
+        self.rate_hz: float | None = None  # what is replayed has the gaps of the recording: it is not watched
+        self.block_s = 0.0
         self.counters: Counter[str] = Counter({"lines.malformed": self._recording.malformed})
 
     async def run(self, emit: Emit) -> None:

@@ -32,15 +32,15 @@ class Watch:
 
     Args:
         rate_hz: Samples a second in ordinary times; None = not known, the rate is not watched.
-        block_s: Seconds from block to block in ordinary times.
-        stale_after_s: Silence after which it is stale; None = five blocks and at least five seconds, where the rate
-            is known, else silence means nothing.
+        block_s: Seconds from block to block in ordinary times; 0 = not known.
+        stale_after_s: Silence after which it is stale; None = five blocks and at least five seconds, where one of the
+            two above is known, else silence means nothing.
     """
 
     def __init__(self, *, rate_hz: float | None, block_s: float = 0.0, stale_after_s: float | None = None) -> None:
         self._rate_hz = rate_hz
-        interval_s = max(block_s, 1.0 / rate_hz) if rate_hz else 0.0
-        if stale_after_s is None and rate_hz:
+        interval_s = max(block_s, 1.0 / rate_hz if rate_hz else 0.0)
+        if stale_after_s is None and interval_s:
             stale_after_s = max(_STALE_AFTER_AT_LEAST_S, _STALE_AFTER_BLOCKS * interval_s)
         self.stale_after_s = stale_after_s
         self._span_ns = round(max(_RATE_OVER_S, _RATE_OVER_BLOCKS * interval_s) * 1e9)

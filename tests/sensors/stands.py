@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import threading
+import tty
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -246,3 +247,95 @@ def iio_buffer(directory: Path) -> Iterator[Stand]:
     with repeating(feed, every_s=0.05):
         yield Stand(options, cut, mend)
     os.close(fd)
+
+
+# ---- serial lines, over a real pty
+
+
+class Pty:
+    """A serial port that can be pulled out and put back; it stays the same link, as below /dev/serial/by-id."""
+
+    def __init__(self, link: Path) -> None:
+        self.link = link
+        self.plug()
+
+    def plug(self) -> None:
+        self._master, self._slave = os.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._master, False)
+        self.link.unlink(missing_ok=True)
+        self.link.symlink_to(os.ttyname(self._slave))
+        self.is_in = True
+
+    def pull(self) -> None:
+        self.is_in = False
+        os.close(self._master)
+        os.close(self._slave)
+        self.link.unlink()
+
+    def say(self, data: bytes) -> None:
+        try:
+            if self.is_in:
+                os.write(self._master, data)
+        except OSError:  # nobody listens, or it was pulled out this moment
+            return
+
+
+@contextmanager
+def talking(link: Path, say: Callable[[int], bytes], *, every_s: float = 0.05) -> Iterator[Pty]:
+    """A device on a pty that says something again and again."""
+    pty = Pty(link)
+    try:
+        with repeating(lambda turn: pty.say(say(turn)), every_s=every_s):
+            yield pty
+    finally:
+        if pty.is_in:
+            pty.pull()
+
+
+def nmea_sentence(body: str) -> bytes:
+    total = 0
+    for byte in body.encode():
+        total ^= byte
+    return f"${body}*{total:02X}\r\n".encode()
+
+
+def sds011_frame(pm2_5: float, pm10: float) -> bytes:
+    body = round(pm2_5 * 10).to_bytes(2, "little") + round(pm10 * 10).to_bytes(2, "little") + b"\x12\x34"
+    return b"\xaa\xc0" + body + bytes([sum(body) & 0xFF]) + b"\xab"
+
+
+def pms5003_frame(*words: int) -> bytes:
+    frame = b"BM\x00\x1c" + b"".join(word.to_bytes(2, "big") for word in (*words, *[0] * (13 - len(words))))
+    return frame + sum(frame).to_bytes(2, "big")
+
+
+def on_a_pty(
+    say: Callable[[int], bytes], *, unit_is_known: bool = True, **options: Any
+) -> Callable[[Path], Iterator[Stand]]:
+    def build(directory: Path) -> Iterator[Stand]:
+        with talking(directory / "ttyUSB0", say) as pty:
+            yield Stand({"port": str(pty.link), **options}, pty.pull, pty.plug, unit_is_known)
+
+    return build
+
+
+stand("nmea")(
+    on_a_pty(
+        lambda turn: (
+            nmea_sentence(f"GPGGA,{turn:06d}.00,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,")
+            + nmea_sentence(f"GPRMC,{turn:06d}.00,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W")
+        ),
+        rate_hz=20,
+    )
+)
+stand("serial_csv")(on_a_pty(lambda turn: b"%d,20.5,ok\r\n" % turn, columns=["n", "t", "_"], units=["1", "°C"]))
+stand("serial_json")(
+    on_a_pty(
+        lambda turn: b'{"n": %d, "air": {"t": 20.5}}\n' % turn,
+        channels={"n": "n", "temperature": "air.t"},
+        unit_is_known=False,
+    )
+)
+stand("sds011")(on_a_pty(lambda turn: sds011_frame(turn % 50, 20.5), rate_hz=20))
+stand("pms5003")(on_a_pty(lambda turn: pms5003_frame(*range(turn % 50, turn % 50 + 12)), channels=["pm2_5", "n0_3"]))
