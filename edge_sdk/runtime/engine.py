@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from edge_sdk.base.clock import Clock
@@ -29,6 +30,19 @@ log = logging.getLogger(__name__)
 _BLOCKS_AT_ONCE = 256
 _BLOCKS_WAITING = 256
 _RESULTS_WAITING = 4096
+
+
+class _Pulse:
+    """Goes the way of the data, through every stream to the commit, and tells when it has arrived."""
+
+    def __init__(self, streams: int) -> None:
+        self._under_way = streams
+        self.arrived = anyio.Event()
+
+    def arrive(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self.arrived.set()
 
 
 class Engine:
@@ -67,6 +81,7 @@ class Engine:
         self._accepted, self._noticed = accepted, noticed
         self._sources: anyio.CancelScope | None = None
         self._is_stopping = False
+        self._ways: list[MemoryObjectSendStream[Reading | _Pulse]] = []
 
     @property
     def sensors(self) -> dict[str, SensorState]:
@@ -84,15 +99,14 @@ class Engine:
 
     async def run(self) -> None:
         """Work until every sensor has ended, or until cancelled; what was predicted by then is committed."""
-        send_results, results = anyio.create_memory_object_stream[list[FusedResult]](_RESULTS_WAITING)
+        send_results, results = anyio.create_memory_object_stream[list[FusedResult] | _Pulse](_RESULTS_WAITING)
         async with anyio.create_task_group() as group:
             group.start_soon(self._commit, results, name="commit")
-            readers: dict[str, list[MemoryObjectSendStream[Reading]]] = {}
-            sends = []
+            readers: dict[str, list[MemoryObjectSendStream[Reading | _Pulse]]] = {}
             async with send_results:
                 for stream in self._streams:
-                    send, blocks = anyio.create_memory_object_stream[Reading](_BLOCKS_WAITING)
-                    sends.append(send)
+                    send, blocks = anyio.create_memory_object_stream[Reading | _Pulse](_BLOCKS_WAITING)
+                    self._ways.append(send)
                     for sensor in stream.pipeline.sensors:
                         readers.setdefault(sensor, []).append(send)
                     name = f"predict {stream.pipeline.stream}"
@@ -106,8 +120,24 @@ class Engine:
                             wanted = readers.get(keeper.name, ())
                             sources.start_soon(self._measure, keeper, wanted, name=f"sensor {keeper.name}")
             finally:
-                for send in sends:
+                ways, self._ways = self._ways, []
+                for send in ways:
                     send.close()
+
+    async def pulse(self) -> None:
+        """Return once every stream and the commit have done what came before: the proof that none of them hangs.
+
+        Outside of `run`, and while that ends, it returns at once.
+        """
+        await anyio.lowlevel.checkpoint()
+        ways = [send.clone() for send in self._ways]
+        if not ways:
+            return
+        pulse = _Pulse(len(ways))
+        for send in ways:
+            async with send:
+                await send.send(pulse)
+        await pulse.arrived.wait()
 
     def stop(self) -> None:
         """Measure no more; `run` returns once what was measured is predicted and committed."""
@@ -115,7 +145,7 @@ class Engine:
         if self._sources is not None:
             self._sources.cancel()
 
-    async def _measure(self, keeper: Keeper, readers: Sequence[MemoryObjectSendStream[Reading]]) -> None:
+    async def _measure(self, keeper: Keeper, readers: Sequence[MemoryObjectSendStream[Reading | _Pulse]]) -> None:
         """Keep one sensor running."""
 
         async def emit(reading: Reading) -> None:
@@ -130,8 +160,8 @@ class Engine:
     async def _predict(
         self,
         stream: Scheduler,
-        blocks: MemoryObjectReceiveStream[Reading],
-        results: MemoryObjectSendStream[list[FusedResult]],
+        blocks: MemoryObjectReceiveStream[Reading | _Pulse],
+        results: MemoryObjectSendStream[list[FusedResult] | _Pulse],
     ) -> None:
         """Push blocks through one stream, as many as there are in one visit to a worker thread."""
         async with blocks, results:
@@ -142,30 +172,42 @@ class Engine:
                         waiting.append(blocks.receive_nowait())
                     except (anyio.WouldBlock, anyio.EndOfStream):
                         break
-                if made := await anyio.to_thread.run_sync(stream.push, waiting):
+                readings = [one for one in waiting if not isinstance(one, _Pulse)]
+                if readings and (made := await anyio.to_thread.run_sync(stream.push, readings)):
                     await results.send(made)
+                for one in waiting:
+                    if isinstance(one, _Pulse):
+                        await results.send(one)
             if made := await anyio.to_thread.run_sync(stream.flush):
                 await results.send(made)
 
-    async def _commit(self, results: MemoryObjectReceiveStream[list[FusedResult]]) -> None:
+    async def _commit(self, results: MemoryObjectReceiveStream[list[FusedResult] | _Pulse]) -> None:
         """Commit results in groups: whatever came while the last group was being written."""
         async with results:
-            async for group in results:
+            async for first in results:
+                waiting = [first]
                 while True:
                     try:
-                        group += results.receive_nowait()
+                        waiting.append(results.receive_nowait())
                     except (anyio.WouldBlock, anyio.EndOfStream):
                         break
-                self.counters.count("results.made", len(group))
-                try:
-                    with anyio.CancelScope(shield=True):
-                        rows = await anyio.to_thread.run_sync(self._outbox.put, group)
-                except OutboxError as error:
-                    self.counters.count("results.refused", len(group))
-                    self._noticed("outbox.refused", str(error), {"results": len(group)})
-                else:
-                    self.counters.count("results.accepted", len(rows))
-                    self._accepted(rows)
+                if group := [result for one in waiting if not isinstance(one, _Pulse) for result in one]:
+                    await self._put(group)
+                for one in waiting:
+                    if isinstance(one, _Pulse):
+                        one.arrive()
+
+    async def _put(self, group: list[FusedResult]) -> None:
+        self.counters.count("results.made", len(group))
+        try:
+            with anyio.CancelScope(shield=True):
+                rows = await anyio.to_thread.run_sync(self._outbox.put, group)
+        except OutboxError as error:
+            self.counters.count("results.refused", len(group))
+            self._noticed("outbox.refused", str(error), {"results": len(group)})
+        else:
+            self.counters.count("results.accepted", len(rows))
+            self._accepted(rows)
 
     def _turn(self, sensor: str, state: SensorState, why: str) -> None:
         self._noticed(f"sensor.{state.value}", f"Sensor {sensor} is {state.value}. {why}".strip(), {"sensor": sensor})

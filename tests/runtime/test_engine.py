@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import numpy as np
 import pytest
 
@@ -150,3 +152,54 @@ async def test_a_full_medium_is_counted_and_told_and_the_station_goes_on(tmp_pat
             world.engine.stop()
 
     assert world.engine.counters.all()["results.refused"] == 1
+
+
+class HangingOutbox(MemoryOutbox):
+    """An outbox whose medium does not answer until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__(clock=SystemClock())
+        self.released = threading.Event()
+
+    def put(self, results: Sequence[FusedResult]) -> Sequence[OutboxRow]:
+        self.released.wait(20)
+        return super().put(results)
+
+
+async def test_a_pulse_comes_through_when_all_work(tmp_path: Path) -> None:
+    world = World(tmp_path, Scripted("thing", 4, 4, for_ever=True))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.engine.run)
+        with anyio.fail_after(10):
+            while not world.accepted:
+                await world.engine.pulse()
+        world.engine.stop()
+
+
+async def test_a_pulse_stays_away_while_the_commit_hangs(tmp_path: Path) -> None:
+    outbox = HangingOutbox()
+    world = World(tmp_path, Scripted("thing", 4, 4, for_ever=True), outbox=outbox)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(world.engine.run)
+        await anyio.lowlevel.checkpoint()
+        with anyio.move_on_after(0.3) as hanging:
+            while True:
+                await world.engine.pulse()
+        outbox.released.set()
+        with anyio.fail_after(10):
+            await world.engine.pulse()
+        world.engine.stop()
+
+    assert hanging.cancelled_caught
+    assert world.accepted
+
+
+async def test_a_pulse_of_an_engine_that_is_over_returns_at_once(tmp_path: Path) -> None:
+    world = World(tmp_path, Scripted("thing", 4))
+
+    await world.engine.run()
+
+    with anyio.fail_after(1):
+        await world.engine.pulse()
