@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +51,12 @@ def fuse() -> None:
 @click.option("--method", default="auto", show_default=True, help="One fuser, or 'auto' to try all.")
 @click.option("--coverage", default=0.9, show_default=True, type=click.FloatRange(0.5, 0.999), help="Of the sets.")
 @click.option("--dwell-s", default=0.0, help="Smooth over time: mean time that the truth stays what it is, seconds.")
+@click.option(
+    "--context",
+    multiple=True,
+    metavar="NAME=CONDITION",
+    help="Learn weights for it, too: 'night=hour < 6'; repeatable.",
+)
 @click.option("--sign", type=_PATH, help="Signing key; without it the file is unsigned.")
 @click.option("-o", "--out", required=True, type=_PATH, help="Where to: NAME.fusion.")
 @terminal.json_option
@@ -66,11 +72,15 @@ def fit(
     method: str,
     coverage: float,
     dwell_s: float,
+    context: tuple[str, ...],
     sign: Path | None,
     out: Path,
     json_file: str | None,
 ) -> None:
     """Try every method by leaving each group out in turn; write the best.
+
+    The best is the one that does best on average over three cases: all sensors as they are, one absent, and one that
+    says what is not so.
 
     The data must not be what the models were trained on: they are too sure of that.
     """
@@ -87,15 +97,21 @@ def fit(
             given,
             method=method,
             coverage=coverage,
+            contexts=_contexts(context),
             smoothing=Smoothing(dwell_s=dwell_s) if dwell_s else None,
             bundles={model.name: model.bundle.digest for model in models},
         )
     write_fusion(out, found.spec, key=SigningKey.read(sign) if sign else None)
     if json_file != "-":
+        measure = "accuracy" if given.task == "classification" else "MAE"
         _table(
             f"{len(given)} moments, each {group} left out in turn",
             [(one.title, one.score) for one in found.table],
             given.task,
+            {
+                f"{measure}, one absent": [one.absent for one in found.table],
+                f"{measure}, one astray": [one.astray for one in found.table],
+            },
         )
         click.echo(f"{out}: {found.chosen}")
         if sign is None:
@@ -149,6 +165,16 @@ def evaluate(
     terminal.write_json(json_file, {"rows": lines})
 
 
+def _contexts(given: Sequence[str]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in given]
+    for name, between, when in pairs:
+        if not (name.strip() and between and when.strip()):
+            raise ConfigError(
+                f"--context is {name + between + when!r}; wanted is NAME=CONDITION, such as 'night=hour < 6'."
+            )
+    return {name.strip(): when.strip() for name, _, when in pairs}
+
+
 def _models(paths: Sequence[Path], trust: Sequence[Path], allow_unsigned: bool) -> list[Any]:
     from edge_sdk.inference.model import Model
 
@@ -162,14 +188,23 @@ def _trust(paths: Sequence[Path], allow_unsigned: bool) -> Any:
     return Trust.of(paths, allow_unsigned=allow_unsigned)
 
 
-def _table(title: str, rows: Sequence[tuple[str, Any]], task: str) -> None:
+def _table(
+    title: str, rows: Sequence[tuple[str, Any]], task: str, more: Mapping[str, Sequence[float | None]] | None = None
+) -> None:
     from edge_sdk.fitting.evaluate import columns
 
-    shown = columns(task)
+    shown, others = columns(task), more or {}
     terminal.table(
         title,
-        ["method", *(heading for _, heading in shown)],
-        [[name, *(_cell(getattr(given, attribute)) for attribute, _ in shown)] for name, given in rows],
+        ["method", *(heading for _, heading in shown), *others],
+        [
+            [
+                name,
+                *(_cell(getattr(given, attribute)) for attribute, _ in shown),
+                *(_cell(column[index]) for column in others.values()),
+            ]
+            for index, (name, given) in enumerate(rows)
+        ],
     )
 
 

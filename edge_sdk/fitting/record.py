@@ -105,6 +105,24 @@ class Record:
         """The same with one contributor alone there."""
         return self.without([other for other in self.models if other != name])
 
+    def astray(self, name: str) -> Record:
+        """The same with one contributor sure of what is not so: it says what it said half the record earlier."""
+        n = len(self)
+        elsewhere = self.opinions[name].take((np.arange(n) + n // 2) % n)
+        elsewhere = replace(elsewhere, fresh=elsewhere.fresh & self.opinions[name].fresh)
+        return replace(self, opinions={**self.opinions, name: elsewhere})
+
+    def thinned(self, most: int) -> Record:
+        """At most so many moments, spread evenly."""
+        n = len(self)
+        return self if n <= most else self.take(np.linspace(0, n - 1, most).astype(np.intp))
+
+    def folds(self, most: int) -> list[NDArray[np.bool_]]:
+        """Groups dealt out to at most so many folds: which moments belong to each."""
+        names = sorted(set(self.groups.tolist()))
+        n = min(most, len(names))
+        return [np.isin(self.groups, names[fold::n]) for fold in range(n)]
+
     def splits(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         """Each group, and which moments belong to it."""
         for group in sorted(set(self.groups.tolist())):

@@ -10,9 +10,10 @@ import numpy as np
 
 from edge_sdk.base import plugins
 from edge_sdk.base.errors import ConfigError, nearest
-from edge_sdk.contract.prediction import ContributorState, Prediction
+from edge_sdk.contract.prediction import Prediction
 from edge_sdk.fusion.base import Fused, Fuser, Task
-from edge_sdk.fusion.expression import Expression, Facts
+from edge_sdk.fusion.expression import Expression
+from edge_sdk.fusion.facts import facts
 from edge_sdk.fusion.shares import fresh
 
 
@@ -76,14 +77,17 @@ class Rules:
                 raise ConfigError(f"Rule {number} has confidence {rule.confidence}; wanted is 0.5 to less than 1.")
         self._conditions = [Expression(rule.when, given.contributors, given.labels) for rule in given.rules]
         kind = plugins.load("edge_sdk.fusers", given.otherwise)
-        self._otherwise: Fuser = kind(msgspec.convert(given.otherwise_options, kind.Options))
+        try:
+            self._otherwise: Fuser = kind(msgspec.convert(given.otherwise_options, kind.Options))
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"Options of {given.otherwise!r} behind the rules: {error}.") from error
 
     def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
         """Apply the rules, then the fuser behind them."""
         if self._conditions:
-            facts = self._facts(predictions)
+            known = facts(predictions, self.options.contributors, self.options.labels)
             for number, (condition, rule) in enumerate(zip(self._conditions, self.options.rules, strict=True), start=1):
-                if condition.holds(facts):
+                if condition.holds(known):
                     return self._decided(rule, number, fresh(predictions))
         if len(fresh(predictions)) < self.options.min_contributors:
             return None
@@ -99,33 +103,3 @@ class Rules:
         probabilities = np.full(len(labels), rest)
         probabilities[labels.index(rule.then)] = rule.confidence
         return Fused(probabilities=probabilities / probabilities.sum(), weights=weights, flags=flags)
-
-    def _facts(self, predictions: Sequence[Prediction]) -> Facts:
-        now_ns = max((one.end_ns for one in predictions), default=0)
-        facts: dict[str, dict[str, Any]] = {"": {"hour": now_ns // 3_600_000_000_000 % 24}}
-        for name in self.options.contributors:
-            facts[name] = _UNKNOWN
-        for one in predictions:
-            is_fresh = one.state is ContributorState.FRESH
-            said = dict(_UNKNOWN, state=one.state.value, fresh=is_fresh)
-            if one.state is not ContributorState.ABSENT:
-                said["age_s"] = (now_ns - one.end_ns) * 1e-9
-            if is_fresh and one.probabilities is not None:
-                best = int(one.probabilities.argmax())
-                said["p"] = float(one.probabilities[best])
-                said["label"] = self.options.labels[best] if best < len(self.options.labels) else None
-            elif is_fresh:
-                said["value"], said["std"] = one.value, one.std
-            facts[one.model] = said
-        return facts
-
-
-_UNKNOWN: dict[str, Any] = {
-    "p": None,
-    "label": None,
-    "value": None,
-    "std": None,
-    "age_s": None,
-    "state": "absent",
-    "fresh": False,
-}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -16,6 +17,7 @@ from edge_sdk.fusion.pools import WeightedMean
 from edge_sdk.fusion.shares import fresh
 
 _FLOOR = 1e-4
+_MOST = 4.0  # of log-deviations: what training bounds them to
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,12 +76,12 @@ class Stacking:
 
         Attributes:
             parts: The contributors that it was fitted with, in the order of its input.
-            layers: The network; the last layer gives logits (classes) or the standardised estimate.
+            layers: The network; the last layer gives logits (classes), or the standardised estimate and, where it
+                has two units, the logarithm of its deviation (regression).
             centre: Mean of the target (regression).
             scale: Deviation of the target (regression).
+            root: The network takes the roots of estimates and gives the root of the target (regression).
             minimum: Estimates are not less (regression).
-            std: Deviation of the estimate when all are there; 0 = not stated.
-            std_without: The same when a set is missing: names joined by ``+``, in order of `parts`.
             min_contributors: With fewer than this there is no answer.
         """
 
@@ -87,9 +89,8 @@ class Stacking:
         layers: tuple[Layer, ...] = ()
         centre: float = 0.0
         scale: float = 1.0
+        root: bool = False
         minimum: float | None = None
-        std: float = 0.0
-        std_without: dict[str, float] = {}
         min_contributors: int = 1
 
     def __init__(self, options: Options | None = None) -> None:
@@ -130,13 +131,20 @@ class Stacking:
         if counted[0].probabilities is not None:
             p = np.exp(y - y.max())
             return Fused(probabilities=p / p.sum(), weights=weights)
-        value = float(y[0]) * self.options.scale + self.options.centre
-        if self.options.minimum is not None:
-            value = max(value, self.options.minimum)
-        there = {one.model for one in counted}
-        missing = "+".join(part.model for part in self.options.parts if part.model not in there)
-        std = self.options.std_without.get(missing, self.options.std)
-        return Fused(value=value, std=std or None, weights=weights)
+        value, std = self._estimate(y)
+        return Fused(value=value, std=std, weights=weights)
+
+    def _estimate(self, y: NDArray[np.float64]) -> tuple[float, float | None]:
+        """The network's answer in the target's unit, and its deviation where it states one."""
+        given = self.options
+        value = float(y[0]) * given.scale + given.centre
+        std = math.exp(float(np.clip(y[1], -_MOST, _MOST))) * given.scale if len(y) > 1 else None
+        if given.root:
+            value = max(value, 0.0)
+            if std is not None:
+                std = math.sqrt(4 * value**2 * std**2 + 2 * std**4)  # of the square of a Gaussian
+            value = value**2
+        return value if given.minimum is None else max(value, given.minimum), std
 
     def inputs(self, counted: Sequence[Prediction]) -> NDArray[np.float64]:
         """What the network sees, float64 ``(width,)``.
@@ -147,7 +155,7 @@ class Stacking:
         x = np.zeros(self._width)
         for one in counted:
             low, part, centre, scale = self._place(one)
-            said = columns(one)
+            said = columns(one, root=self.options.root)
             if len(said) != part.width - 1:
                 raise TensorMismatchError(one.model, want=f"{part.width - 1} outputs", got=f"{len(said)} outputs")
             x[low : low + part.width - 1] = (said - centre) / scale
@@ -166,12 +174,13 @@ class Stacking:
         return self._columns[one.model]
 
 
-def columns(one: Prediction) -> NDArray[np.float64]:
-    """What a contributor puts into the stack before standardisation: its word, then its features."""
+def columns(one: Prediction, *, root: bool = False) -> NDArray[np.float64]:
+    """What a contributor puts into the stack before standardisation: its word (or its root), then its features."""
     assert one.state is ContributorState.FRESH
     said: NDArray[np.float64]
     if one.probabilities is not None:
         said = np.log(np.maximum(one.probabilities, _FLOOR))
     else:
-        said = np.array([one.value], dtype=np.float64)
+        assert one.value is not None
+        said = np.array([math.sqrt(max(one.value, 0.0)) if root else one.value], dtype=np.float64)
     return said if one.features is None else np.concatenate([said, one.features])

@@ -6,8 +6,9 @@ import pytest
 from edge_sdk.base.errors import CalibrationError
 from edge_sdk.fitting import learn
 from edge_sdk.fitting.evaluate import evaluate
-from edge_sdk.fitting.fit import cross_validated, fit, fitted
+from edge_sdk.fitting.fit import cross_validated, fit, fitted, left_out, tried
 from edge_sdk.fitting.methods import classifiers, estimators, first_against_rest
+from edge_sdk.fitting.network import Training, hidden_some
 from edge_sdk.fitting.page import page
 from edge_sdk.fitting.record import Opinion, Record
 from edge_sdk.fitting.score import macro_f1, run, score, wilson
@@ -105,14 +106,91 @@ def test_precision_weighting_beats_the_better_contributor() -> None:
 
 def test_a_stack_works_with_either_contributor_missing() -> None:
     record = estimates(1800)
-    spec = fitted(stack((8,), epochs=60), record)
+    spec = fitted(stack(Training(hidden=(8,))), record)
     whole = score(run(spec.open(), record), record)
     without = score(run(spec.open(), record.without(["good"])), record)
     assert whole.mae is not None
     assert without.mae is not None
     assert whole.mae < 4.0
     assert without.mae < 7.5
-    assert without.coverage == pytest.approx(0.9, abs=0.03)
+    assert without.coverage == pytest.approx(0.9, abs=0.04)
+
+
+def test_a_stack_learns_who_answers_which_question_and_meets_absence() -> None:
+    record = classes(1500)
+    train, test = record.take(np.arange(1000)), record.take(np.arange(1000, 1500))
+    fuser = fitted(stack(Training(hidden=())), train, coverage=None).open()
+    whole = score(run(fuser, test), test)
+    alone = score(run(fuser, test.only("presence")), test)
+    assert (whole.accuracy or 0) > 0.82
+    assert (alone.accuracy or 0) > 0.55
+
+
+def test_a_label_that_training_never_saw_is_not_given() -> None:
+    record = classes(300)
+    seen = record.take(record.truth != 2)
+    fuser = fitted(stack(), seen, coverage=None).open()
+    assert all(fused is not None and fused.probabilities[2] < 0.01 for fused in run(fuser, seen))  # type: ignore[index]
+
+
+def test_a_stack_of_roots_states_wider_intervals_where_values_are_high() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0, 15, 2000) ** 2
+    fresh = np.ones(2000, dtype=np.bool_)
+    said = {name: Opinion(fresh, values=truth + rng.normal(0, 1, 2000) * np.sqrt(truth)) for name in "ab"}
+    record = Record(said, truth, np.arange(2000), np.array([f"g{i % 4}" for i in range(2000)]), unit="m")
+    spec = fitted(stack(Training(hidden=(8,)), root=True), record)
+    answers = run(spec.open(), record)
+    low, high = (
+        [one.std for one, t in zip(answers, truth, strict=True) if one and a < t < b] for a, b in ((0, 9), (150, 200))
+    )
+    assert np.mean(high) > 2 * np.mean(low)  # type: ignore[arg-type]
+    assert score(answers, record).coverage == pytest.approx(0.9, abs=0.03)
+
+
+def test_the_choice_falls_on_a_method_that_does_not_hang_on_one_contributor() -> None:
+    """One contributor is nearly always right, four are fair: alone it shines, and takes all down when it is astray."""
+    rng = np.random.default_rng(1)
+    n = 400
+    truth = rng.integers(0, 2, n)
+
+    def says(right: float) -> Opinion:
+        said = np.where(rng.random(n) < right, truth, 1 - truth)
+        return Opinion(np.ones(n, dtype=np.bool_), probabilities=np.where(np.eye(2)[said] > 0, 0.97, 0.03))
+
+    opinions = {"star": says(0.99), **{f"fair{i}": says(0.9) for i in range(4)}}
+    record = Record(opinions, truth, np.arange(n), np.array([f"g{i % 4}" for i in range(n)]), labels=("no", "yes"))
+    method = next(one for one in classifiers(((0,), (1,))) if one.title == "log-opinion pool, equal")
+    pooled = tried(method.title, left_out(method, record), 0.9)
+    assert pooled.astray is not None
+    assert pooled.astray > 0.9
+    assert pooled.absent is not None
+    assert pooled.score.accuracy is not None
+    assert pooled.astray < pooled.absent <= pooled.score.accuracy
+
+
+def test_weights_are_learned_for_each_context() -> None:
+    rng = np.random.default_rng(0)
+    n = 2400
+    truth = rng.integers(0, 2, n)
+    night = np.arange(n) % 24 < 6
+    eye = np.where(rng.random(n) < np.where(night, 0.5, 0.98), truth, 1 - truth)
+    ear = np.where(rng.random(n) < 0.8, truth, 1 - truth)
+    opinions = {
+        name: Opinion(np.ones(n, dtype=np.bool_), probabilities=np.where(np.eye(2)[said] > 0, 0.9, 0.1))
+        for name, said in (("eye", eye), ("ear", ear))
+    }
+    days = np.array([f"d{i // 600}" for i in range(n)])
+    record = Record(opinions, truth, np.arange(n) * 3_600_000_000_000, days, labels=("no", "yes"))
+    methods = {one.title: one for one in classifiers(((0,), (1,)), {"night": "hour < 6"})}
+    plain, by_context = (
+        score(*cross_validated(methods[title], record)).accuracy or 0
+        for title in ("log-opinion pool, by skill", "log-opinion pool, by skill and context")
+    )
+    assert by_context > plain + 0.03
+    weights = fitted(methods["log-opinion pool, by skill and context"], record, coverage=None).options
+    assert weights["options"]["weights"]["eye"] > weights["options"]["weights"]["ear"]
+    assert weights["contexts"][0]["options"]["weights"]["eye"] < weights["contexts"][0]["options"]["weights"]["ear"]
 
 
 def test_one_group_alone_cannot_be_split() -> None:
@@ -141,6 +219,17 @@ def test_evaluation_tells_of_absence_and_each_one_alone() -> None:
     text = page("room.fusion", spec, record, lines)
     assert text.count("<svg") == 3
     assert "nan" not in text
+
+
+def test_no_row_is_hidden_whole() -> None:
+    rng = np.random.default_rng(0)
+    masks = rng.random((500, 3)) < 0.6
+    masks |= ~masks.any(axis=1, keepdims=True)
+    x = np.repeat(masks, 2, axis=1).astype(np.float64)
+    hidden = hidden_some(x, [2, 2, 2], 1.0, rng)
+    assert hidden.any(axis=1).all()
+    assert hidden.sum() < x.sum()
+    np.testing.assert_array_equal(hidden_some(x, [2, 2, 2], 0.0, rng), x)
 
 
 def test_macro_f1_is_that_of_the_textbook() -> None:

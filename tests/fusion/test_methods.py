@@ -17,6 +17,7 @@ from edge_sdk.contract.prediction import ContributorState, Prediction
 from edge_sdk.fusion.base import Fused, Fuser
 from edge_sdk.fusion.bayes import BayesConfusion
 from edge_sdk.fusion.chain import Chain, Conformal, Smoothing, open_fuser
+from edge_sdk.fusion.contexts import Context, Contexts
 from edge_sdk.fusion.estimates import CovarianceIntersection, Kalman, TrimmedMean
 from edge_sdk.fusion.evidence import DempsterShafer
 from edge_sdk.fusion.stacking import Layer, Part, Stacking
@@ -178,15 +179,14 @@ def test_the_kalman_filter_leaves_out_what_cannot_be() -> None:
 # stacking
 
 
-def stacking() -> Stacking:
-    """``a`` and ``b`` averaged when both are there; each alone, all of it: what masks are for."""
+def stacking(**options: Any) -> Stacking:
+    """``a`` and ``b`` averaged when both are there; ``b`` counts for nothing but a deviation that its mask halves."""
     part = {"centre": (0.0,), "scale": (1.0,)}
     return Stacking(
         Stacking.Options(
             parts=(Part(model="a", **part), Part(model="b", **part)),  # type: ignore[arg-type]
-            layers=(Layer(weights=((0.5,), (0.0,), (0.5,), (0.0,)), bias=(0.0,)),),
-            std=1.0,
-            std_without={"b": 3.0},
+            layers=(Layer(weights=((0.5, 0.0), (0.0, 0.0), (0.5, 0.0), (0.0, -math.log(2))), bias=(0.0, math.log(2))),),
+            **options,
         )
     )
 
@@ -198,13 +198,48 @@ def test_a_stack_computes_what_it_was_fitted_to() -> None:
 
 def test_a_stack_states_the_deviation_for_who_is_missing() -> None:
     gone = Prediction("b", 0, 1, state=ContributorState.ABSENT)
-    assert answer(stacking(), [value("a", 4.0), gone]).std == 3.0
+    assert answer(stacking(), [value("a", 4.0), gone]).std == pytest.approx(2.0)
+
+
+def test_a_stack_of_roots_gives_squares() -> None:
+    fused = answer(stacking(root=True), [value("a", 16.0), value("b", 64.0)])
+    assert fused.value == pytest.approx(36.0)
+    assert fused.std == pytest.approx(math.sqrt(4 * 36 + 2))
+    assert answer(stacking(minimum=5.0), [value("a", -4.0), value("b", 0.0)]).value == 5.0
 
 
 def test_a_stack_refuses_other_outputs_than_it_was_fitted_with() -> None:
     odd = Prediction("a", 0, 1, value=1.0, features=np.ones(2, dtype=np.float32))
     with pytest.raises(TensorMismatchError, match="'a'"):
         stacking().fuse([odd])
+
+
+# contexts
+
+
+def test_by_night_other_weights_count() -> None:
+    night = Context(name="night", when="hour < 6", options={"weights": {"a": 0.0}})
+    fuser = Contexts(Contexts.Options(contexts=(night,), method="weighted_mean", contributors=("a", "b")))
+    by_night, by_day = 3600, 12 * 3600
+    dark = answer(fuser, classes([1.0, 0.0], [0.2, 0.8], end_s=by_night))
+    assert dark.probabilities == pytest.approx([0.2, 0.8])
+    assert dark.flags == ("context.night",)
+    light = answer(fuser, classes([1.0, 0.0], [0.2, 0.8], end_s=by_day))
+    assert light.probabilities == pytest.approx([0.6, 0.4])
+    assert light.flags == ()
+
+
+def test_a_context_may_ask_what_a_contributor_says_and_how_it_is() -> None:
+    lost = Context(name="b_lost", when="b.state == 'absent'", options={"weights": {"a": 3.0}})
+    fuser = Contexts(Contexts.Options(contexts=(lost,), contributors=("a", "b")))
+    assert answer(fuser, classes([0.9, 0.1])).flags == ("context.b_lost",)
+    with pytest.raises(ConfigError, match="Did you mean 'absent'"):
+        Contexts(Contexts.Options(contexts=(Context(name="x", when="b.state == 'abscent'"),), contributors=("a", "b")))
+
+
+def test_options_of_a_context_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match="wieghts"):
+        Contexts(Contexts.Options(contexts=(Context(name="x", when="hour < 6", options={"wieghts": {}}),)))
 
 
 # the chain
