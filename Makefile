@@ -60,7 +60,10 @@ faults: setup ## The long form of the delivery faults
 bench: setup ## Side-by-side benchmarks into benchmarks/results.json; ONLY=name runs one
 	$(BIN)/python -m benchmarks $(ONLY)
 
-.PHONY: arm64 dockerfile-arm64
+.PHONY: arm64 deb dockerfile-arm64
+deb: setup ## Debian packages for 64-bit boards, SUITE="bookworm trixie", into build/deb
+	$(BIN)/python -m deploy.deb $(SUITE)
+
 SUITE ?= bookworm
 arm64: setup ## Prove 64-bit Arm under emulation, SUITE="bookworm trixie"; keeps what was seen in docs/arm64.md
 	@$(MAKE) --no-print-directory debian-packages PACKAGES="arch-test mmdebstrap mosquitto qemu-user-static" MUST=1

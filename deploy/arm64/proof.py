@@ -18,6 +18,7 @@ from deploy.arm64.answers import RUNTIMES
 from deploy.arm64.comparison import Difference
 from deploy.arm64.delivery import Delivered
 from deploy.arm64.host import ROOT, run, size_mb
+from deploy.arm64.package import Package, try_package
 from deploy.arm64.rootfs import CPUS, Root, open_root
 from edge_sdk.demo import people, workshop
 from edge_sdk.demo.cli import cache_directory
@@ -44,6 +45,7 @@ class Proof:
         delivered: One row a runtime.
         sizes_mb: What takes what.
         seconds: How long each step took; 0 for one that found its work done.
+        package: The Debian package.
     """
 
     suite: str
@@ -53,6 +55,7 @@ class Proof:
     delivered: list[Delivered] = field(default_factory=list)
     sizes_mb: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    package: Package | None = None
 
     @property
     def holds(self) -> bool:
@@ -61,6 +64,8 @@ class Proof:
             all(comparison.is_all_near(found) for found in self.differences.values())
             and {one.runtime for one in self.delivered} == set(RUNTIMES)
             and all(one.holds for one in self.delivered)
+            and self.package is not None
+            and self.package.left == 0
         )
 
     @contextmanager
@@ -114,6 +119,8 @@ def prove(suite: str, emulator: str, *, say: Say) -> Proof:
         proof.differences[cpu.name] = comparison.compare_files(work / "host.npz", work / f"{cpu.name}.npz")
     with proof.step("delivery", say), delivery.centre(work) as (broker, reader):
         proof.delivered = [_deliver(root, work, broker, reader, runtime) for runtime in RUNTIMES]
+    with proof.step("Debian package", say):
+        proof.package = try_package(root, work)
     return proof
 
 

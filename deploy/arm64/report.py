@@ -10,6 +10,7 @@ from pathlib import Path
 from deploy.arm64.comparison import TOLERANCE
 from deploy.arm64.host import ROOT, HostError
 from deploy.arm64.image import Image
+from deploy.arm64.package import Package
 from deploy.arm64.proof import Proof
 from deploy.arm64.rootfs import CPUS
 
@@ -82,9 +83,20 @@ def of_proof(proof: Proof) -> str:
                 ("station inside", "accepted", "stored", "repeats", "other label", "confidence off by", "took"),
                 delivered,
             ),
+            _package(proof.package),
             _table(("what", "MB"), [(name, f"{size:.0f}") for name, size in proof.sizes_mb.items()]),
             _table(("step", "seconds"), [(name, f"{took:.0f}") for name, took in proof.seconds.items()]),
         ]
+    )
+
+
+def _package(package: Package | None) -> str:
+    if package is None:
+        return "No Debian package was tried."
+    return (
+        f"`{package.name}` ({package.size_mb:.0f} MB), installed by dpkg in {package.install_s:.0f} s in a fresh root "
+        f'file system without a network: it says "{package.says}", the bundles are off from their recorded answers by '
+        f"{package.off_by:.2g}, and after its purge {package.left} files are left."
     )
 
 

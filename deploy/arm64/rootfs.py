@@ -126,12 +126,18 @@ def open_root(suite: str) -> Root:
     archive, path = folder / "rootfs.tar", folder / "root"
     if not archive.exists():
         _bootstrap(suite, archive)
+    root = Root(path, suite, archive)
     if not (path / "etc" / "debian_version").exists() or archive.stat().st_mtime > path.stat().st_mtime:
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir()
-        run("tar", "--extract", "--file", archive, "--directory", path)
-        path.touch()
-    return Root(path, suite, archive)
+        unpack(root)
+    return root
+
+
+def unpack(root: Root) -> None:
+    """Lay the root file system out anew, as it was bootstrapped."""
+    shutil.rmtree(root.path, ignore_errors=True)
+    root.path.mkdir()
+    run("tar", "--extract", "--file", root.archive, "--directory", root.path)
+    root.path.touch()
 
 
 def _bootstrap(suite: str, archive: Path) -> None:

@@ -15,7 +15,7 @@ from deploy.arm64.rootfs import Root
 VENV = "/opt/edge-sdk"
 _GLIBC = {"bookworm": 36, "trixie": 41}
 _FIRST_GLIBC = 17
-_HOW_TO = ROOT / "docs" / "how-to" / "install-on-a-board.md"
+HOW_TO = ROOT / "docs" / "how-to" / "install-on-a-board.md"
 # Root needs no sudo; what apt-get would fetch must be there already.
 _AS_ON_A_BOARD = """\
 sudo() { "$@"; }
@@ -90,12 +90,12 @@ def install(root: Root, wheels: Path, wheel: Path) -> None:
         return
     shutil.rmtree(marker.parent, ignore_errors=True)
     shutil.copy(ROOT / "deploy" / "litert.lock", wheel.parent)
-    script = _AS_ON_A_BOARD + "\n".join(_lines_of(_HOW_TO, "make arm64 runs it inside")) + "\n" + _AND_THE_OTHERS
+    script = _AS_ON_A_BOARD + "\n".join(lines_of(HOW_TO, "make arm64 runs it inside")) + "\n" + _AND_THE_OTHERS
     root.run("bash", "-euc", script, binds=binds)
     marker.write_text(digest, encoding="ascii")
 
 
-def _lines_of(page: Path, name: str) -> list[str]:
+def lines_of(page: Path, name: str) -> list[str]:
     """The commands of the console block that stands below ``<!-- not run: NAME … -->``."""
     text = page.read_text(encoding="utf-8")
     found = re.search(rf"<!-- not run: {name}.*?-->\n```console\n(?P<block>.*?)```", text, re.DOTALL)
