@@ -53,8 +53,8 @@ def onnx_model(w: NDArray[np.float32]) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def tflite_model(w: NDArray[np.float32]) -> bytes:
-    """The model as TFLite."""
+def tflite_model(w: NDArray[np.float32], *, shape: tuple[int, ...] = INPUT.shape) -> bytes:
+    """The model as TFLite, with an input of that shape."""
     import ai_edge_litert.schema_py_generated as s
     import flatbuffers
 
@@ -83,7 +83,7 @@ def tflite_model(w: NDArray[np.float32]) -> bytes:
     softmax.beta = 1.0
     graph = s.SubGraphT()
     graph.tensors = [
-        tensor("x", INPUT.shape),
+        tensor("x", shape),
         tensor("w", w.shape, 1),
         tensor("z", OUTPUT.shape),
         tensor("p", OUTPUT.shape),

@@ -71,9 +71,7 @@ _EXTERNAL = {
 }
 _LITERT = {
     **_EXTERNAL,
-    "gpu": Kind(
-        "compiled", "GPU", "Install a Vulkan driver and loader: sudo apt-get install libvulkan1 mesa-vulkan-drivers."
-    ),
+    "gpu": Kind("compiled", "GPU", "Install a Vulkan loader (libvulkan1) and driver; of Mesa's, one newer than 22.3."),
     "npu": Kind("compiled", "NPU", "Install the vendor's dispatch library for LiteRT."),
 }
 _TFLITE = {

@@ -5,9 +5,8 @@ import pytest
 
 from edge_sdk.base.errors import BackendUnavailableError, InferenceError, UnavailableReason
 from edge_sdk.contract.manifest import Variant
-from edge_sdk.inference.base import BackendRequest
+from edge_sdk.inference.base import Backend, BackendRequest
 from edge_sdk.inference.delegates import Delegate
-from edge_sdk.inference.interpreter import InterpreterBackend
 from edge_sdk.inference.litert import open_litert
 from tests.models import INPUT, OUTPUT, expected, tflite_model, weights, window
 
@@ -15,11 +14,11 @@ MODEL = tflite_model(weights())
 VARIANT = Variant(file="float32.tflite", format="tflite", precision="float32", inputs=(INPUT,), outputs=(OUTPUT,))
 
 
-def opened(*delegates: Delegate) -> InterpreterBackend:
+def opened(*delegates: Delegate) -> Backend:
     return open_litert(MODEL, VARIANT, BackendRequest(delegates=delegates))
 
 
-def shares(backend: InterpreterBackend) -> dict[str, float]:
+def shares(backend: Backend) -> dict[str, float]:
     return {part.delegate: part.share_of_operations for part in backend.coverage}
 
 
