@@ -36,6 +36,7 @@ _STATION = (
     "SELECT id, site, station, state, state_ns, last_seen_ns, version, board, backends, fallback, latitude,"
     " longitude, backlog, temperature_c, epoch, birth, health FROM stations"
 )
+_LATEST_NS = (1 << 63) - 1
 _OF_STATION = " WHERE (CAST(?1 AS TEXT) IS NULL OR site = ?1) AND (CAST(?2 AS TEXT) IS NULL OR stations.station = ?2)"
 # What is at or below this number has been committed and is seen by the query that follows.
 _REV = {
@@ -132,12 +133,14 @@ class StoreReader:
         self, sources: list[int], stream: str | None, since_ns: int | None, until_ns: int | None, limit: int
     ) -> list[StoredResult]:
         found: list[StoredResult] = []
+        # By time where the index over time serves, by number otherwise; "+ 0" keeps the other index out of it.
+        order = "t_ns DESC, seq + 0 DESC" if stream else "seq DESC"
         for source in sources:
             rows = self._all(
-                f"{_RESULT} WHERE source = ?1 AND (CAST(?2 AS TEXT) IS NULL OR stream = ?2)"
-                " AND (CAST(?3 AS BIGINT) IS NULL OR t_ns >= ?3) AND (CAST(?4 AS BIGINT) IS NULL OR t_ns < ?4)"
-                " ORDER BY seq DESC LIMIT ?5",
-                (source, stream, since_ns, until_ns, limit),
+                f"{_RESULT} WHERE source = ?1 AND {'stream = ?2' if stream else 'CAST(?2 AS TEXT) IS NULL'}"
+                " AND t_ns >= ?3 AND t_ns < ?4"
+                f" ORDER BY {order} LIMIT ?5",
+                (source, stream, since_ns or 0, _LATEST_NS if until_ns is None else until_ns, limit),
             )
             found.extend(map(_result, rows))
         found.sort(key=lambda one: one.t_ns, reverse=True)
@@ -223,7 +226,7 @@ class StoreReader:
             for (t_ns,) in self._all(ask_times, (source, stream, start_ns, end_ns, picks)):
                 if t_ns is not None:
                     rows = self._all(
-                        f"{_RESULT} WHERE source = ?1 AND stream = ?2 AND t_ns = ?3 ORDER BY seq DESC LIMIT 1",
+                        f"{_RESULT} WHERE source = ?1 AND stream = ?2 AND t_ns = ?3 ORDER BY seq + 0 DESC LIMIT 1",
                         (source, stream, t_ns),
                     )
                     found.extend(map(_result, rows))
