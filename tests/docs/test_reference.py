@@ -30,7 +30,7 @@ def _word(expression: re.Match[str]) -> str:
 def _counters() -> set[str]:
     """Names that a station's code counts under; what is filled in at run time is a word in capitals."""
     found = set()
-    for room in ("runtime", "windowing", "mqtt", "station"):
+    for room in ("runtime", "windowing", "mqtt", "station", "sensors"):
         for path in sorted((ROOT / "edge_sdk" / room).glob("*.py")):
             for one, other in _COUNTED.findall(path.read_text(encoding="utf-8")):
                 found.add(re.sub(r"\{([^}]*)\}", _word, one or other))

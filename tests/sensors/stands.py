@@ -9,10 +9,15 @@ import tty
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.brokers import mosquitto
 
 
 def nothing() -> None:
@@ -339,3 +344,105 @@ stand("serial_json")(
 )
 stand("sds011")(on_a_pty(lambda turn: sds011_frame(turn % 50, 20.5), rate_hz=20))
 stand("pms5003")(on_a_pty(lambda turn: pms5003_frame(*range(turn % 50, turn % 50 + 12)), channels=["pm2_5", "n0_3"]))
+
+
+# ---- MQTT and HTTP
+
+
+@stand("mqtt")
+def mqtt(directory: Path) -> Iterator[Stand]:
+    with mosquitto(directory / "broker") as broker:
+        client = paho.Client(CallbackAPIVersion.VERSION2)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+
+        def say(turn: int) -> None:
+            client.publish("tele/porch/SENSOR", tasmota(turn))
+
+        try:
+            with repeating(say, every_s=0.05):
+                options = {
+                    "broker": broker.url,
+                    "topic": "tele/porch/SENSOR",
+                    "channels": {"temperature": "AM2301.Temperature", "humidity": "AM2301.Humidity"},
+                }
+                yield Stand(options, broker.kill, broker.start, unit_is_known=False)
+        finally:
+            client.disconnect()
+            client.loop_stop()
+
+
+def tasmota(turn: int) -> str:
+    return f'{{"Time": "2026-11-21T02:17:00", "AM2301": {{"Temperature": {turn / 10}, "Humidity": 40.5}}}}'
+
+
+class WebServer:
+    """A web server on a loopback port that can be stopped and started again."""
+
+    def __init__(self, answer: Callable[[str], tuple[int, bytes]]) -> None:
+        self._answer = answer
+        self.port = 0
+        self.authorizations: list[str] = []
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        ours = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                ours.authorizations.append(self.headers.get("Authorization", ""))
+                status, body = ours._answer(self.path)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Location", "/elsewhere")
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+@contextmanager
+def web_server(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[WebServer]:
+    server = WebServer(answer)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@stand("http")
+def http(directory: Path) -> Iterator[Stand]:
+    is_there = True
+
+    def answer(path: str) -> tuple[int, bytes]:
+        return (200, b'{"air": {"t": 20.5}, "on": true}') if is_there else (503, b"")
+
+    def cut() -> None:
+        nonlocal is_there
+        is_there = False
+
+    def mend() -> None:
+        nonlocal is_there
+        is_there = True
+
+    with web_server(answer) as server:
+        options = {"url": f"{server.url}/status", "channels": {"temperature": "air.t", "relay": "on"}, "rate_hz": 15}
+        yield Stand(options, cut, mend, unit_is_known=False)
