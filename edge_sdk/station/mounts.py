@@ -39,6 +39,8 @@ def mounts(table: Path = Path("/proc/self/mountinfo")) -> list[Mount]:
     for line in lines:
         before, _, after = line.partition(" - ")
         fields, tail = before.split(), after.split()
+        if len(fields) < 6 or len(tail) < 2:
+            continue
         point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
         found.append(Mount(Path(point), tail[0], tail[1], fields[2], "ro" in fields[5].split(",")))
     return found
