@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -61,9 +62,18 @@ def test_a_station_runs_from_the_wheel_with_litert_alone(wheel: Path, tmp_path: 
     _works_alone(wheel, tmp_path, python=sys.executable, extra="litert")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("extra", RUNS_ON)
-@pytest.mark.parametrize("version", OTHER_PYTHONS)
+@pytest.mark.parametrize(
+    ("version", "extra"),
+    [
+        ("3.10", "litert"),  # the oldest: what is too new for it is found by every `make test`
+        *(
+            pytest.param(version, extra, marks=pytest.mark.slow)
+            for version in OTHER_PYTHONS
+            for extra in RUNS_ON
+            if (version, extra) != ("3.10", "litert")
+        ),
+    ],
+)
 def test_a_station_runs_from_the_wheel_on_every_python_found_here(
     wheel: Path, tmp_path: Path, version: str, extra: str
 ) -> None:
@@ -121,5 +131,8 @@ def _install(venv: Path, wheel: Path, extra: str) -> None:
         str(ROOT / f"deploy/{extra}.lock"),
     ]
     if subprocess.run([*locked, "--offline"], capture_output=True).returncode:
-        subprocess.run(locked, check=True)
+        done = subprocess.run(locked, capture_output=True, text=True)
+        if unreachable := re.search("error sending request|dns error", done.stderr):
+            pytest.skip(f"the package registry is out of reach: {unreachable[0]}")
+        assert done.returncode == 0, done.stderr
     subprocess.run([*command, "--no-deps", str(wheel)], check=True)
