@@ -17,10 +17,12 @@ _LIBRARIES = {
     "tflite-runtime": "tflite",
     "onnxruntime": "onnx",
     "tensorflow": "convert",
-    "nicegui": "monitor",
+    "fastapi": "monitor",
     "iotcore": "demo",
     "seglearn": "demo",
 }
+# Distributions that are one package to Python: whichever is installed last overwrites the others.
+_BUILDS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 _PROGRAMS = {
     "mosquitto": "a broker of your own: sudo apt-get install mosquitto",
     "chromium": "only to test the web page: sudo apt-get install chromium",
@@ -64,11 +66,20 @@ def _machine() -> list[dict[str, Any]]:
 def _libraries() -> list[dict[str, Any]]:
     found = []
     for name, extra in _LIBRARIES.items():
-        try:
-            found.append(_finding("library", name, True, version(name)))
-        except PackageNotFoundError:
-            found.append(_finding("library", name, False, f"not installed: pip install 'edge-sdk[{extra}]'"))
+        builds = {build: _version(build) for build in _BUILDS.get(name, (name,))}
+        here = [f"{build} {number}" if len(builds) > 1 else number for build, number in builds.items() if number]
+        said = ", ".join(here) or f"not installed: pip install 'edge-sdk[{extra}]'"
+        if len(here) > 1:
+            said += ": one has overwritten the other; uninstall both, then install the one that you want"
+        found.append(_finding("library", name, len(here) == 1, said))
     return found
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
 
 
 def _providers() -> list[dict[str, Any]]:
