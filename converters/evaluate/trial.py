@@ -15,6 +15,7 @@ from converters.stage import serve
 from edge_sdk.base import plugins
 from edge_sdk.contract.manifest import Variant
 from edge_sdk.inference.base import BackendRequest
+from edge_sdk.inference.delegates import Delegate
 
 
 class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,11 +25,13 @@ class TrialJob(msgspec.Struct, frozen=True, kw_only=True):
         runtime: Plug-in's name.
         variant: What the model is.
         threads: Threads for one call.
+        delegates: Delegates that are part of the CPU's runtime: ``xnnpack``, ``none``.
     """
 
     runtime: str
     variant: Variant
     threads: int = 1
+    delegates: tuple[Delegate, ...] = ()
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +62,7 @@ def attempt(job: TrialJob, folder: Path) -> Trial:
     times = [time.perf_counter()]
     opener: Any = plugins.load("edge_sdk.backends", job.runtime)
     times.append(time.perf_counter())
-    backend = opener(content, job.variant, BackendRequest(threads=job.threads))
+    backend = opener(content, job.variant, BackendRequest(threads=job.threads, delegates=job.delegates))
     times.append(time.perf_counter())
     backend.run([window])
     times.append(time.perf_counter())

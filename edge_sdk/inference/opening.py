@@ -46,9 +46,7 @@ def open_backend(
     """
     runtime, variant = _choose(bundle, runtime, precision, request)
     try:
-        if all(runs_here(delegate, runtime) for delegate in request.delegates):
-            return _open_here(bundle, runtime, variant, request), ""
-        return _open_apart(bundle, runtime, variant, request), ""
+        return open_variant(bundle, runtime, variant, request), ""
     except (BackendUnavailableError, WrongAnswerError) as error:
         if not (fallback_cpu and request.delegates):
             raise
@@ -60,6 +58,18 @@ def open_backend(
         else:
             backend, further = _open_on_cpu(bundle, runtime, variant, request), ""
         return backend, "; ".join(part for part in (f"{name}: {error}", further) if part)
+
+
+def open_variant(bundle: Bundle, runtime: str, variant: Variant, request: BackendRequest) -> Backend:
+    """Open one variant exactly so; a delegate that is no part of the CPU's runtime in a process of its own.
+
+    Raises:
+        BackendUnavailableError: Runtime or delegate is not here, with the reason and the cure.
+        WrongAnswerError: It runs, and its answers are not the recorded ones.
+    """
+    if all(runs_here(delegate, runtime) for delegate in request.delegates):
+        return _open_here(bundle, runtime, variant, request)
+    return _open_apart(bundle, runtime, variant, request)
 
 
 def answers_to_checks(bundle: Bundle, backend: Backend) -> list[NDArray[np.float32]]:

@@ -41,6 +41,7 @@ class Standby:
         version: Its version.
         state: What the delegate is doing.
         fallback: Why the CPU answers at the moment; empty while the delegate does.
+        last_loss: Why the delegate was lost the last time; empty when it never was.
         counters: ``delegate.lost``, ``delegate.tries``, ``delegate.returned``, ``delegate.windows_on_cpu``.
     """
 
@@ -65,7 +66,7 @@ class Standby:
             WrongAnswerError: It answers, and not what was recorded.
         """
         self.runtime = job.runtime
-        self.state, self.fallback = DelegateState.LOST, ""
+        self.state, self.fallback, self.last_loss = DelegateState.LOST, "", ""
         self.counters: Counter[str] = Counter()
         self._job, self._judge, self._spare = job, judge, spare
         self._backoff = backoff or Backoff(base_s=1.0, cap_s=300.0, stable_s=60.0)
@@ -93,6 +94,11 @@ class Standby:
         if self._is_working and self._opened:
             return self._opened.coverage
         return self._spare.coverage if self._spare else ()
+
+    @property
+    def host(self) -> int:
+        """Id of the delegate's process."""
+        return self._worker.id
 
     def run(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Run once, on the delegate or on the CPU.
@@ -173,6 +179,7 @@ class Standby:
         self._worker.kill()
         self._backoff.worked_for(time.monotonic() - self._since)
         self.counters["delegate.lost"] += 1
+        self.last_loss = why
         log.warning("delegate is lost", extra={"delegate": self._title, "model": self._job.variant.file, "why": why})
         self._wait(why)
 

@@ -65,6 +65,11 @@ class Worker:
         return self._is_alive
 
     @property
+    def id(self) -> int:
+        """Id of the process."""
+        return self._process.pid
+
+    @property
     def holds_models(self) -> bool:
         """Whether a model is open in it."""
         return bool(self._models)
