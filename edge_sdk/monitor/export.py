@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import msgspec
 from msgspec import UNSET
@@ -106,7 +106,7 @@ def export_results(
         return len(rows)
 
     for one in results:
-        row = _row(one)
+        row = exported(one)
         key = (row.site, to_datetime(row.t_ns).date())
         rows = waiting.setdefault(key, [])
         rows.append(row)
@@ -124,7 +124,8 @@ def export_results(
     return total
 
 
-def _row(one: StoredResult) -> ExportedResult:
+def exported(one: StoredResult) -> ExportedResult:
+    """A stored result as a row."""
     result = one.result
     return ExportedResult(
         site=one.site,
@@ -150,6 +151,23 @@ def _writer(format: str) -> Callable[[Path, list[ExportedResult]], None]:
         return _write_jsonl
     if format == "csv":
         return _write_csv
+    write = parquet_writer()
+    return lambda path, rows: write(path.with_name(path.name + ".parquet"), rows, without="site")
+
+
+class ParquetWriter(Protocol):
+    """Writes rows into a Parquet file, without the column that is named."""
+
+    def __call__(self, path: Path, rows: Iterable[ExportedResult], *, without: str = "") -> None:
+        """Write the file."""
+
+
+def parquet_writer() -> ParquetWriter:
+    """What writes rows into a Parquet file.
+
+    Raises:
+        MissingExtraError: Parquet needs pyarrow.
+    """
     try:
         from edge_sdk.monitor.pyarrow import write_parquet
     except ModuleNotFoundError as error:
@@ -164,8 +182,20 @@ def _write_jsonl(path: Path, rows: list[ExportedResult]) -> None:
 
 
 def _write_csv(path: Path, rows: list[ExportedResult]) -> None:
+    path.with_name(path.name + ".csv.gz").write_bytes(gzip.compress(csv_head() + csv_rows(rows), mtime=0))
+
+
+def csv_head() -> bytes:
+    """The first line of a CSV file."""
+    return _csv([COLUMNS])
+
+
+def csv_rows(rows: Iterable[ExportedResult]) -> bytes:
+    """The lines of these rows."""
+    return _csv(msgspec.structs.astuple(row) for row in rows)
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO(newline="")
-    table: Any = csv.writer(text)
-    table.writerow(COLUMNS)
-    table.writerows(msgspec.structs.astuple(row) for row in rows)
-    path.with_name(path.name + ".csv.gz").write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +32,21 @@ _TYPES = {
 }
 
 
-def write_parquet(path: Path, rows: list[ExportedResult]) -> None:
-    """Write ``path.parquet``; the site is in its directory's name too, so it is left out of the columns."""
-    columns = {
-        name.removesuffix("_ns"): pa.array([getattr(row, name) for row in rows], kind)
-        for name, kind in _TYPES.items()
-        if name != "site"
-    }
-    pyarrow.parquet.write_table(pa.table(columns), path.with_name(path.name + ".parquet"), compression="zstd")
+_GROUP_ROWS = 50_000
+
+
+def write_parquet(path: Path, rows: Iterable[ExportedResult], *, without: str = "") -> None:
+    """Write the file, group by group.
+
+    Args:
+        path: The file.
+        rows: What to write.
+        without: A column that is in the names of the file's directories already.
+    """
+    types = {name: kind for name, kind in _TYPES.items() if name != without}
+    schema = pa.schema([(name.removesuffix("_ns"), kind) for name, kind in types.items()])
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        more = iter(rows)
+        while group := list(islice(more, _GROUP_ROWS)):
+            columns = [pa.array([getattr(row, name) for row in group], kind) for name, kind in types.items()]
+            writer.write_table(pa.table(columns, schema=schema))

@@ -55,6 +55,26 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: str | None
 
 
+class Silenced(msgspec.Struct, frozen=True, kw_only=True):
+    """Alerts that send no notices for a while.
+
+    Attributes:
+        id: Its number.
+        rule: Pattern of rules.
+        site: Pattern of sites.
+        station: Pattern of stations.
+        until_ns: When it ends.
+        who: Who wanted it.
+    """
+
+    id: int
+    rule: str
+    site: str
+    station: str
+    until_ns: int
+    who: str
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """One station in a notice.
 
@@ -191,6 +211,20 @@ class AlertBook:
                 "INSERT INTO silences (rule, site, station, until_ns, who) VALUES (?, ?, ?, ?, ?)",
                 (rule, site, station, until_ns, who),
             )
+
+    def silences(self, *, now_ns: int) -> list[Silenced]:
+        """What is silenced now, the one that ends first first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, rule, site, station, until_ns, who FROM silences WHERE until_ns > ? ORDER BY until_ns, id",
+                (now_ns,),
+            ).fetchall()
+        return [Silenced(**dict(zip(Silenced.__struct_fields__, row, strict=True))) for row in rows]
+
+    def end_silence(self, number: int) -> bool:
+        """Let notices be sent again; False = there is no such silence."""
+        with self._lock:
+            return self._db.execute("DELETE FROM silences WHERE id = ?", (number,)).rowcount > 0
 
     def unsent(self, sink: str, *, limit: int = 100) -> list[tuple[int, AlertNotice]]:
         """Notices to send to a sink, oldest first, with their numbers."""

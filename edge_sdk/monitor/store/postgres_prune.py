@@ -37,7 +37,8 @@ def _drop(db: Database, partitions: Partitions, table: str) -> int:
 def _delete(db: Database, before_ns: int) -> int:
     old = f"SELECT source, seq, t_ns FROM results WHERE stored_ns < ?1 ORDER BY stored_ns LIMIT {SLICE}"
     db.execute(
-        f"SELECT id FROM sources WHERE id IN (SELECT source FROM ({old}) AS old) ORDER BY id FOR NO KEY UPDATE", (before_ns,)
+        f"SELECT id FROM sources WHERE id IN (SELECT source FROM ({old}) AS old) ORDER BY id FOR NO KEY UPDATE",
+        (before_ns,),
     )
     [count] = db.execute(
         f"WITH old AS ({old}), gone AS (DELETE FROM results USING old WHERE results.source = old.source"

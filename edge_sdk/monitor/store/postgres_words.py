@@ -45,7 +45,8 @@ class PostgresWords(Words):
         self.forget()
         wanted = {*stations, *(self._ids[notice.site, notice.station] for notice in notices)}
         for number, site, station, epoch in self._db.execute(
-            "SELECT id, site, station, epoch FROM stations WHERE id = ANY (CAST(? AS bigint[])) ORDER BY id FOR NO KEY UPDATE",
+            "SELECT id, site, station, epoch FROM stations WHERE id = ANY (CAST(? AS bigint[]))"
+            " ORDER BY id FOR NO KEY UPDATE",
             (sorted(wanted),),
         ).fetchall():
             self._stations[site, station] = KnownStation(number, epoch)

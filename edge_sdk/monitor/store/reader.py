@@ -13,6 +13,7 @@ import msgspec
 from edge_sdk.contract.events import Birth, Health
 from edge_sdk.monitor.store.chart import LAST_OF_STRETCHES, POSTGRES, SQLITE, buckets, grid
 from edge_sdk.monitor.store.database import is_url
+from edge_sdk.monitor.store.inventory import BundleInField, bundles
 from edge_sdk.monitor.store.place import open_reader
 from edge_sdk.monitor.store.views import (
     BacklogPoint,
@@ -116,18 +117,37 @@ class StoreReader:
             yield from reversed(self._newest(sources, stream, since_ns, until_ns, limit))
             return
         for source in sources:
-            after = 0
-            while True:
+            after, last = self._span(source, stream, since_ns, until_ns)
+            while after < last:
                 found = self._all(
-                    f"{_RESULT} WHERE source = ?1 AND seq > ?2 AND (CAST(?3 AS TEXT) IS NULL OR stream = ?3)"
+                    f"{_RESULT} WHERE source = ?1 AND seq > ?2 AND seq <= ?6"
+                    " AND (CAST(?3 AS TEXT) IS NULL OR stream = ?3)"
                     " AND (CAST(?4 AS BIGINT) IS NULL OR t_ns >= ?4) AND (CAST(?5 AS BIGINT) IS NULL OR t_ns < ?5)"
                     " ORDER BY seq LIMIT 10000",
-                    (source, after, stream, since_ns, until_ns),
+                    (source, after, stream, since_ns, until_ns, last),
                 )
                 yield from map(_result, found)
-                if len(found) < 10_000:
-                    break
-                after = found[-1][3]
+                after = found[-1][3] if len(found) == 10_000 else last
+
+    def _span(self, source: int, stream: str | None, since_ns: int | None, until_ns: int | None) -> tuple[int, int]:
+        """Numbers between which a source's results of that time lie: above the first, up to the second."""
+        if since_ns is None and until_ns is None:
+            return 0, _LATEST_NS
+        streams = self._all(
+            "SELECT stream FROM latest JOIN sources ON sources.station = latest.station"
+            " WHERE sources.id = ?1 AND (CAST(?2 AS TEXT) IS NULL OR stream = ?2)",
+            (source, stream),
+        )
+        low, high = _LATEST_NS, 0
+        for (name,) in streams:
+            [(first, last)] = self._all(
+                f"SELECT min(seq), max(seq) FROM results{self._dialect.by_time}"
+                " WHERE source = ?1 AND stream = ?2 AND t_ns >= ?3 AND t_ns < ?4",
+                (source, name, since_ns or 0, _LATEST_NS if until_ns is None else until_ns),
+            )
+            if first is not None:
+                low, high = min(low, first), max(high, last)
+        return low - 1, high
 
     def _newest(
         self, sources: list[int], stream: str | None, since_ns: int | None, until_ns: int | None, limit: int
@@ -236,13 +256,26 @@ class StoreReader:
         """The station's backlog over time, the worst of each bucket."""
         width = max(1, -(-(end_ns - start_ns) // points))
         rows = self._all(
-            "SELECT max(t_ns), max(health.backlog), max(outbox_bytes), max(health.temperature_c) FROM health"
-            " JOIN stations ON stations.id = health.station"
+            "SELECT max(t_ns), max(health.backlog), max(outbox_bytes), max(health.temperature_c), max(rss_bytes)"
+            " FROM health JOIN stations ON stations.id = health.station"
             " WHERE site = ?1 AND stations.station = ?2 AND t_ns >= ?3 AND t_ns < ?4"
             " GROUP BY (t_ns - ?3) / ?5 ORDER BY 1",
             (site, station, start_ns, end_ns, width),
         )
-        return [BacklogPoint(t_ns=row[0], backlog=row[1], outbox_bytes=row[2], temperature_c=row[3]) for row in rows]
+        return [
+            BacklogPoint(t_ns=row[0], backlog=row[1], outbox_bytes=row[2], temperature_c=row[3], rss_bytes=row[4])
+            for row in rows
+        ]
+
+    def bundles(self, *, now_ns: int) -> list[BundleInField]:
+        """Which models run in the field, on what and how often."""
+        return bundles(
+            (f"{site}/{station}", self._state(state, last_seen_ns, now_ns) == "online", birth)
+            for site, station, state, last_seen_ns, birth in self._all(
+                "SELECT site, station, state, last_seen_ns, birth FROM stations WHERE birth IS NOT NULL"
+                " ORDER BY site, station"
+            )
+        )
 
     def events(self, *, site: str | None = None, station: str | None = None, limit: int = 100) -> list[EventView]:
         """The newest events, newest first."""
@@ -271,14 +304,16 @@ class StoreReader:
         ]  # fmt: skip
 
     def _view(self, row: Any, streams: list[Latest], now_ns: int) -> StationView:
-        state = row[3]
-        if state in {"online", "unknown"} and now_ns - row[5] > self._silent_after_ns:
-            state = "silent"
+        state = self._state(row[3], row[5], now_ns)
         return StationView(
             site=row[1], station=row[2], state=state, state_ns=row[4], last_seen_ns=row[5], version=row[6],
             board=row[7], backends=row[8], fallback=row[9], latitude=row[10], longitude=row[11], backlog=row[12],
             temperature_c=row[13], streams=streams,
         )  # fmt: skip
+
+    def _state(self, said: str, last_seen_ns: int, now_ns: int) -> str:
+        is_silent = said in {"online", "unknown"} and now_ns - last_seen_ns > self._silent_after_ns
+        return "silent" if is_silent else said
 
     def _all(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
         with self._lock:

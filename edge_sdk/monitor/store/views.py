@@ -199,12 +199,14 @@ class BacklogPoint(msgspec.Struct, frozen=True, kw_only=True):
         backlog: Results that waited.
         outbox_bytes: Size of the outbox.
         temperature_c: Of the processor.
+        rss_bytes: Resident memory of the station's process.
     """
 
     t_ns: int
     backlog: int
     outbox_bytes: int
     temperature_c: float | None
+    rss_bytes: int | None = None
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
