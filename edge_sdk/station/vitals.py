@@ -130,7 +130,7 @@ class Gauges:
         return int(fields[6]) * _SECTOR_BYTES if len(fields) > 6 else None
 
     def _card_life_used(self) -> float | None:
-        """The estimate of an eMMC itself (JEDEC JESD84-B51, DEVICE_LIFE_TIME_EST): 1 = up to a tenth, 10 = up to all of it."""
+        """An estimate by the eMMC itself (JEDEC JESD84-B51, DEVICE_LIFE_TIME_EST): 1 = to a tenth, 10 = all of it."""
         words = _text(self._disk / "device" / "life_time").split() if self._disk else []
         worst = max((int(word, 16) for word in words), default=0)
         return min(worst, 10) / 10 if worst else None
