@@ -18,6 +18,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.brokers import mosquitto
+from tests.sensors.modbus_server import modbus_server
 
 
 def nothing() -> None:
@@ -446,3 +447,15 @@ def http(directory: Path) -> Iterator[Stand]:
     with web_server(answer) as server:
         options = {"url": f"{server.url}/status", "channels": {"temperature": "air.t", "relay": "on"}, "rate_hz": 15}
         yield Stand(options, cut, mend, unit_is_known=False)
+
+
+@stand("modbus")
+def modbus(directory: Path) -> Iterator[Stand]:
+    with modbus_server(holding={0: [235, 1013]}) as server:
+        options = {
+            "host": "127.0.0.1",
+            "port": server.port,
+            "rate_hz": 15,
+            "registers": {"t": {"address": 0, "unit": "0.1 °C"}, "p": {"address": 1, "unit": "hPa"}},
+        }
+        yield Stand(options, server.stop, server.start)
