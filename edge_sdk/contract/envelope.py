@@ -1,6 +1,6 @@
 """The envelope: what delivery puts around a fused result, and how messages are read back.
 
-A result's JSON is made once, when it is accepted; sending it wraps those bytes and never decodes them.
+A result's JSON is made once, when it is accepted; sending it as JSON wraps those bytes and never decodes them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from edge_sdk.base.errors import PayloadError
+from edge_sdk.contract.encoding import expand, is_msgpack
 from edge_sdk.contract.result import FusedResult
 
 VERSION = 1
@@ -48,6 +49,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
         station: The station that made them.
         epoch: Random id of the outbox that numbered them.
         backlog: Whether they waited because the station could not send.
+        gone: Inclusive ranges of numbers among these that will never be sent: given up, or stored before.
         results: Oldest first.
     """
 
@@ -55,6 +57,7 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True):
     station: str
     epoch: str
     backlog: bool
+    gone: tuple[tuple[int, int], ...] = ()
     results: tuple[PackedResult, ...]
 
 
@@ -77,8 +80,8 @@ class OutboxRow(NamedTuple):
 _Versioned = TypeVar("_Versioned", ResultMessage, Pack)
 
 _encoder = msgspec.json.Encoder()
-_result_decoder = msgspec.json.Decoder(ResultMessage)
-_pack_decoder = msgspec.json.Decoder(Pack)
+_result_decoders = msgspec.json.Decoder(ResultMessage), msgspec.msgpack.Decoder(ResultMessage)
+_pack_decoders = msgspec.json.Decoder(Pack), msgspec.msgpack.Decoder(Pack)
 
 
 def encode_body(result: FusedResult) -> bytes:
@@ -92,33 +95,44 @@ def encode_result(row: OutboxRow, *, station: str, epoch: str, backlog: bool = F
     return head.encode("ascii") + row.body[1:]
 
 
-def encode_pack(rows: Iterable[OutboxRow], *, station: str, epoch: str, backlog: bool = True) -> bytes:
+def encode_pack(
+    rows: Iterable[OutboxRow],
+    *,
+    station: str,
+    epoch: str,
+    backlog: bool = True,
+    gone: Iterable[tuple[int, int]] = (),
+) -> bytes:
     """The payload of ``pack``: the stored bytes of many results, spliced together."""
-    head = f'{{"v":{VERSION},"station":"{station}","epoch":"{epoch}","backlog":{_bool(backlog)},"results":['
+    spans = ",".join(f"[{low},{high}]" for low, high in gone)
+    told = f'"gone":[{spans}],' if spans else ""
+    head = f'{{"v":{VERSION},"station":"{station}","epoch":"{epoch}","backlog":{_bool(backlog)},{told}"results":['
     items = b",".join(b'{"seq":%d,' % row.seq + row.body[1:] for row in rows)
     return head.encode("ascii") + items + b"]}"
 
 
 def decode_result(payload: bytes) -> ResultMessage:
-    """Read the payload of ``result/<stream>``.
+    """Read the payload of ``result/<stream>``, in any `Encoding`, compressed or not.
 
     Raises:
         PayloadError: It is not such a payload, or of a newer version.
     """
     try:
-        return _check_version(_result_decoder.decode(payload))
+        payload = expand(payload)
+        return _check_version(_result_decoders[is_msgpack(payload)].decode(payload))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
 
 
 def decode_pack(payload: bytes) -> Pack:
-    """Read the payload of ``pack``.
+    """Read the payload of ``pack``, in any `Encoding`, compressed or not.
 
     Raises:
         PayloadError: It is not such a payload, or of a newer version.
     """
     try:
-        return _check_version(_pack_decoder.decode(payload))
+        payload = expand(payload)
+        return _check_version(_pack_decoders[is_msgpack(payload)].decode(payload))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
 

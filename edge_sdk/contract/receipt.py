@@ -75,13 +75,14 @@ class Ranges:
         at = bisect_right(self._lows, seq) - 1
         return at >= 0 and self._highs[at] >= seq
 
-    def add(self, low: int, high: int | None = None) -> None:
-        """Add ``low … high`` (`high` included; alone it is `low`); merge with what it touches."""
+    def add(self, low: int, high: int | None = None) -> int:
+        """Add ``low … high`` (`high` included; alone it is `low`); returns how many of them are new."""
         high = low if high is None else high
+        before = self._count
         if self._highs and self._highs[-1] + 1 == low:  # the ordinary case: the next in line
             self._highs[-1] = high
             self._count += high - low + 1
-            return
+            return high - low + 1
         first = bisect_left(self._highs, low - 1)
         last = bisect_right(self._lows, high + 1)
         if last > first:
@@ -90,6 +91,7 @@ class Ranges:
         self._count += high - low + 1
         self._lows[first:last] = array("q", (low,))
         self._highs[first:last] = array("q", (high,))
+        return self._count - before
 
     @property
     def top(self) -> int:

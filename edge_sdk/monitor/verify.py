@@ -13,6 +13,7 @@ from msgspec import UNSET
 from edge_sdk.base.clock import from_datetime
 from edge_sdk.base.errors import PayloadError
 from edge_sdk.base.ids import ID_PATTERN
+from edge_sdk.contract.encoding import expand, is_msgpack
 from edge_sdk.contract.envelope import (
     VERSION,
     PackedResult,
@@ -51,10 +52,12 @@ class _RawPack(msgspec.Struct, frozen=True):
     epoch: str
     backlog: bool
     results: tuple[msgspec.Raw, ...]
+    gone: tuple[tuple[int, int], ...] = ()
 
 
-_pack_decoder = msgspec.json.Decoder(_RawPack)
-_packed_decoder = msgspec.json.Decoder(PackedResult)
+# As JSON and as MessagePack.
+_pack_decoders = msgspec.json.Decoder(_RawPack), msgspec.msgpack.Decoder(_RawPack)
+_packed_decoders = msgspec.json.Decoder(PackedResult), msgspec.msgpack.Decoder(PackedResult)
 
 
 def verify_all(messages: Iterable[Message], *, max_payload_bytes: int) -> Batch:
@@ -93,16 +96,20 @@ def _verify(message: Message, batch: Batch, max_payload_bytes: int) -> None:
         source = Source(address.site, address.station, _check_epoch(result.epoch))
         batch.results.setdefault(source, []).append(arrival)
     elif address.kind is Kind.PACK:
-        pack = _decode(message.payload, _pack_decoder)
+        payload = expand(message.payload)
+        packed_decoder = _packed_decoders[is_msgpack(payload)]
+        pack = _decode(payload, _pack_decoders[is_msgpack(payload)])
         if pack.v != VERSION:
             raise PayloadError(f"Pack has version {pack.v}, this monitor knows {VERSION}. Update it.", reason="version")
         _check_station(address, pack.station)
         source = Source(address.site, address.station, _check_epoch(pack.epoch))
         arrivals = batch.results.setdefault(source, [])
+        if pack.gone:
+            batch.gone.setdefault(source, []).extend(_check_spans(pack.gone))
         checked_streams: set[str] = set()
         for raw in pack.results:
             try:
-                one = _decode(raw, _packed_decoder)
+                one = _decode(raw, packed_decoder)
                 if one.stream not in checked_streams:
                     if not _ID.match(one.stream):
                         raise PayloadError(f"Stream {one.stream[:64]!r} is no id.", reason="range")
@@ -164,6 +171,15 @@ def _check_epoch(epoch: str) -> str:
     return epoch
 
 
+def _check_spans(spans: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    last = 0
+    for low, high in spans:
+        if not last < low <= high <= MAX_SEQ:
+            raise PayloadError(f"gone is {spans[:10]}; wanted are rising ranges of numbers.", reason="range")
+        last = high
+    return spans
+
+
 def _check_number(name: str, given: int, *, low: int) -> None:
     if not low <= given <= MAX_SEQ:
         raise PayloadError(f"{name} is {given}; wanted is {low} to {MAX_SEQ}.", reason="range")
@@ -213,7 +229,7 @@ def _packed_body(raw: msgspec.Raw, one: PackedResult) -> bytes:
     return b'{"stream"' + data[len(head) :] if data.startswith(head) else _body(one)
 
 
-def _decode(payload: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[_T]) -> _T:
+def _decode(payload: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[_T] | msgspec.msgpack.Decoder[_T]) -> _T:
     try:
         return decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

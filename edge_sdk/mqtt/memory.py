@@ -234,6 +234,10 @@ class MemoryTransport:
         """Let the broker forget them."""
         self._broker._ack(self._alive(), messages)
 
+    def is_outdated(self) -> bool:
+        """Never."""
+        return False
+
     def _take(self, message: Message) -> None:
         self._inbox.append(message)
         self._arrived.set()

@@ -158,6 +158,12 @@ class Relay:
             self._landed_ns = max(self._landed_ns, self._departed_ns(Ranges(tuple(landed))))
         return sum(high - low + 1 for low, high in landed)
 
+    def again(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """The outbox was asked for these again: they are backlog, unless they are under way already."""
+        for low, high in ranges if self._connected else ():
+            for span in self._flying.holes(low, high):
+                self._backlog.add(*span)
+
     def due_ns(self) -> int | None:
         """Monotonic time at which `expire` has something to do; None = nothing is in flight."""
         while self._departures and not self._flying.overlap(*self._departures[0][1:]):

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import urlsplit
 
 from edge_sdk.base.errors import ConfigError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+MqttVersion = Literal["5", "3.1.1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class BrokerAddress:
         tls: None = plain TCP.
         username: None = anonymous.
         password_file: File that holds the password, one line.
+        version: Of MQTT. With 3.1.1 there are no expiry, no content types, no aliases and no limits that the broker
+            tells; what is promised of results holds all the same.
     """
 
     host: str = "127.0.0.1"
@@ -47,10 +52,17 @@ class BrokerAddress:
     tls: Tls | None = None
     username: str | None = None
     password_file: Path | None = None
+    version: MqttVersion = "5"
 
     @classmethod
     def parse(
-        cls, url: str, *, tls: Tls | None = None, username: str | None = None, password_file: Path | None = None
+        cls,
+        url: str,
+        *,
+        tls: Tls | None = None,
+        username: str | None = None,
+        password_file: Path | None = None,
+        version: MqttVersion = "5",
     ) -> BrokerAddress:
         """Read ``mqtt://host[:port]`` or ``mqtts://host[:port]``.
 
@@ -73,6 +85,7 @@ class BrokerAddress:
             tls=(tls or Tls()) if secure else None,
             username=username or parts.username,
             password_file=password_file,
+            version=version,
         )
 
 
@@ -85,6 +98,8 @@ class Message:
         payload: What.
         qos: 0 or 1.
         retain: To publish: keep it for later subscribers. Received: it was kept.
+        expiry_s: To publish: how long the broker may keep it for those who are away; None = for ever.
+        content_type: What the payload is, for readers that are not ours; None = not said.
         token: The transport's own handle of a received message, for `ack`.
     """
 
@@ -92,19 +107,20 @@ class Message:
     payload: bytes
     qos: int = 1
     retain: bool = False
+    expiry_s: int | None = None
+    content_type: str | None = None
     token: object = field(default=None, compare=False)
 
 
 class Transport(Protocol):
-    """One MQTT 5 connection, opened and closed by ``async with``; never reconnects by itself.
+    """One MQTT connection, opened and closed by ``async with``; never reconnects by itself.
 
     Everything raises TransportError once the connection is gone.
-
-    Attributes:
-        packet_limit_bytes: Largest packet that the broker said it takes; None = it did not say.
     """
 
-    packet_limit_bytes: int | None
+    @property
+    def packet_limit_bytes(self) -> int | None:
+        """Largest packet that the broker said it takes; None = it did not say."""
 
     async def __aenter__(self) -> Self:
         """Connect and wait for CONNACK. Raises TransportError, with the stage that failed."""
@@ -125,3 +141,6 @@ class Transport(Protocol):
 
     def ack(self, messages: Sequence[Message]) -> None:
         """Acknowledge received messages, in the order they came; the broker then forgets them."""
+
+    def is_outdated(self) -> bool:
+        """Whether it would be better to connect anew: a certificate or password file has changed since, or so."""

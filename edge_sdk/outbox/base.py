@@ -75,7 +75,8 @@ class Outbox(Protocol):
         """Rows kept after an earlier receipt that this one does not name wait again; returns their ranges.
 
         To be called with receipts that are surely newer than those before, not with one that a broker had kept:
-        then the monitor has lost what it had, as when it was restored from a backup.
+        then the monitor has lost what it had, as when it was restored from a backup. Rows that were receipted within
+        the last seconds are left alone: where two monitors listen, one is always a little behind.
         """
 
     def gone(self, low: int, high: int) -> Sequence[tuple[int, int]]:

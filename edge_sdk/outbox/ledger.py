@@ -20,6 +20,7 @@ from edge_sdk.contract.receipt import MOST_RANGES, Ranges, Receipt
 Spans = Sequence[tuple[int, int]]
 
 _BUCKETS = 100  # so many steps of time from keeping a row to forgetting it
+_YOUNG_NS = 5 * 10**9
 
 
 class Ledger:
@@ -34,6 +35,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._waiting, self._kept, self._forgotten = Ranges(), Ranges(), Ranges()
         self._kept_since: deque[tuple[int, Ranges]] = deque()
+        self._young, self._younger, self._younger_since_ns = Ranges(), Ranges(), 0
         self._newest = self._dropped = self._damaged = 0
 
     def load(
@@ -140,11 +142,17 @@ class Ledger:
                     self._forgotten.add(*span)
         return _count(taken)
 
-    def again(self, receipt: Receipt) -> Spans:
-        """Kept rows that a receipt does not name wait again: the monitor has lost them."""
+    def again(self, receipt: Receipt, now_ns: int) -> Spans:
+        """Kept rows that a receipt does not name wait again: the monitor has lost them.
+
+        Not those that were acknowledged within the last seconds: a second monitor may have them on its way.
+        """
         named = Ranges(receipt.stored)
         top = self._newest if len(receipt.stored) < MOST_RANGES else named.top
         with self._lock:
+            self._grow_up(now_ns)
+            for span in (*self._young.ranges, *self._younger.ranges):
+                named.add(*span)
             lost = [hole for low, high in self._kept.overlap(1, top) for hole in named.holes(low, high)]
             for span in lost:
                 self._kept.take(*span)
@@ -189,6 +197,14 @@ class Ledger:
         if not self._kept_since or now_ns - self._kept_since[-1][0] > self._keep_ns // _BUCKETS:
             self._kept_since.append((now_ns, Ranges()))
         self._kept_since[-1][1].add(*span)
+        self._grow_up(now_ns)
+        self._younger.add(*span)
+
+    def _grow_up(self, now_ns: int) -> None:
+        if now_ns - self._younger_since_ns >= _YOUNG_NS:
+            is_quiet = now_ns - self._younger_since_ns >= 2 * _YOUNG_NS
+            self._young, self._younger = Ranges() if is_quiet else self._younger, Ranges()
+            self._younger_since_ns = now_ns
 
     def _remove(self, spans: Iterable[tuple[int, int]]) -> None:
         for span in spans:

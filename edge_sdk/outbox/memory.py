@@ -71,7 +71,7 @@ class MemoryOutbox:
         """Rows kept after an earlier receipt that this one of our epoch does not name wait again."""
         with self._lock:
             self._eviction.start_over()
-            return self._ledger.again(receipt) if receipt.epoch == self.epoch else ()
+            return self._ledger.again(receipt, self._clock.monotonic_ns()) if receipt.epoch == self.epoch else ()
 
     def acknowledge_sent(self, low: int, high: int) -> int:
         """Forget ``low … high`` on the broker's word alone (``delivery: broker``); returns how many."""

@@ -168,7 +168,7 @@ class SqliteOutbox:
 
     def again(self, receipt: Receipt) -> Spans:
         """Rows kept after an earlier receipt that this one of our epoch does not name wait again."""
-        spans = self._ledger.again(receipt) if receipt.epoch == self.epoch else ()
+        spans = self._ledger.again(receipt, self._clock.monotonic_ns()) if receipt.epoch == self.epoch else ()
         if spans:
             with self._writing:
                 self._writer.start_over()

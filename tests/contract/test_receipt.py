@@ -19,7 +19,7 @@ def test_ranges_are_a_set_of_numbers(steps: list[tuple[str, tuple[int, int]]], a
     for verb, (low, high) in steps:
         numbers = set(range(low, high + 1))
         if verb == "add":
-            ranges.add(low, high)
+            assert ranges.add(low, high) == len(numbers - model)
             model |= numbers
         else:
             taken = ranges.take(low, high)

@@ -73,9 +73,9 @@ class Talker:
         payload = encode_result(row, station=self.station, epoch=self.epoch)
         return Message(self.topic(Kind.RESULT, stream), payload)
 
-    def pack(self, seqs: Iterable[int]) -> Message:
+    def pack(self, seqs: Iterable[int], *, gone: Iterable[tuple[int, int]] = ()) -> Message:
         rows = [self.row(seq) for seq in seqs]
-        return Message(self.topic(Kind.PACK), encode_pack(rows, station=self.station, epoch=self.epoch))
+        return Message(self.topic(Kind.PACK), encode_pack(rows, station=self.station, epoch=self.epoch, gone=gone))
 
     def birth(self, *, oldest: int = 1) -> Message:
         model = ModelInUse(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Callable
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from edge_sdk.contract.encoding import Encoding, compress, transcode
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.monitor.store.base import Batch
 from edge_sdk.monitor.verify import MAX_SEQ, verify_all
@@ -80,6 +85,9 @@ def test_what_a_station_sends_is_taken() -> None:
         (changed(GATE.health(), oldest=10**30), "range"),
         (changed(GATE.health(), outbox_rows=-1), "range"),
         (changed(GATE.birth(), epoch=""), "range"),
+        (changed(GATE.pack([1]), gone=[[3, 2]]), "range"),
+        (changed(GATE.pack([1]), gone=[[1, 3], [2, 9]]), "range"),
+        (changed(GATE.pack([1]), gone=[[1, 10**30]]), "range"),
         (with_confidence(b"1e999"), "schema"),
         (with_confidence(b"NaN"), "malformed"),
     ],
@@ -114,6 +122,30 @@ def test_a_result_in_another_order_of_fields_is_stored_as_the_same_result() -> N
 
     assert msgspec.json.decode(ours.body, type=FusedResult) == msgspec.json.decode(theirs.body, type=FusedResult)
     assert b'"seq"' not in theirs.body
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("write", [bytes, compress])
+def test_every_form_of_a_pack_is_stored_as_the_same_results(
+    encoding: Encoding, write: Callable[[bytes], bytes]
+) -> None:
+    plain = GATE.pack(range(1, 30), gone=[(4, 4), (9, 12)])
+    other = Message(plain.topic, write(transcode(plain.payload, encoding)))
+
+    first, second = take(plain), take(other)
+
+    assert second.gone == first.gone == {source: [(4, 4), (9, 12)] for source in first.results}
+    [ours], [theirs] = first.results.values(), second.results.values()
+    assert [replace(one, body=b"") for one in theirs] == [replace(one, body=b"") for one in ours]
+    assert [msgspec.json.decode(one.body, type=FusedResult) for one in theirs] == [
+        msgspec.json.decode(one.body, type=FusedResult) for one in ours
+    ]
+
+
+def test_a_pack_that_expands_without_end_is_refused() -> None:
+    batch = take(Message(GATE.pack([1]).topic, zlib.compress(bytes(1 << 24))))
+
+    assert reasons(batch) == ["oversized"]
 
 
 def test_a_cleared_birth_is_passed_over() -> None:

@@ -7,19 +7,23 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from edge_sdk.base.backoff import Backoff
-from edge_sdk.base.clock import SystemClock, to_datetime
+from edge_sdk.base.clock import Clock, ManualClock, SystemClock, to_datetime
+from edge_sdk.contract.encoding import Encoding
 from edge_sdk.contract.envelope import decode_pack, decode_result
 from edge_sdk.contract.events import Birth, Health, StationEvent, StationState, Status, decode_event
 from edge_sdk.contract.receipt import Ranges, Receipt, encode_receipt
 from edge_sdk.contract.topics import Kind, Topics, parse
-from edge_sdk.mqtt.bridge import Bridge, Delivery
+from edge_sdk.mqtt.bridge import Bridge
 from edge_sdk.mqtt.memory import MemoryBroker
+from edge_sdk.mqtt.standing import Delivery
 from edge_sdk.mqtt.transport import Message, Transport
+from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from tests.outbox.test_outbox import result
 
@@ -31,13 +35,14 @@ TOPICS = Topics("lab", "gate-7")
 class World:
     """A broker, one station and one monitor."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, quota: Quota | None = None, clock: Clock | None = None) -> None:
         self.broker = MemoryBroker()
-        self.outbox = SqliteOutbox.open(path / "outbox.db", clock=SystemClock())
+        self.outbox = SqliteOutbox.open(path / "outbox.db", clock=clock or SystemClock(), quota=quota)
         self.stored: Counter[int] = Counter()
         self.live: list[int] = []
         self.said: list[Message] = []
-        self.packs = 0
+        self.packs = self.bytes = 0
+        self.gone = Ranges()
 
     def bridge(
         self,
@@ -46,9 +51,11 @@ class World:
         resend_after_s: float = 30.0,
         pack_results: int = 200,
         home_assistant: bool = False,
+        connect: Callable[[Message], Transport] | None = None,
+        **more: Any,
     ) -> Bridge:
         return Bridge(
-            connect=self._connect,
+            connect=connect or self._connect,
             topics=TOPICS,
             outbox=self.outbox,
             birth=self._birth,
@@ -59,6 +66,7 @@ class World:
             resend_after_s=resend_after_s,
             pack_results=pack_results,
             home_assistant=home_assistant,
+            **more,
         )
 
     def _connect(self, will: Message) -> Transport:
@@ -95,9 +103,14 @@ class World:
                         stored.add(seq)
                     elif kind is Kind.PACK:
                         self.packs += 1
-                        for item in decode_pack(message.payload).results:
+                        self.bytes += len(message.payload)
+                        pack = decode_pack(message.payload)
+                        for item in pack.results:
                             self.stored[item.seq] += 1
                             stored.add(item.seq)
+                        for span in pack.gone:
+                            self.gone.add(*span)
+                            stored.add(*span)
                     elif kind is not Kind.RECEIPT:
                         self.said.append(message)
                 transport.ack(messages)
@@ -290,3 +303,92 @@ async def test_the_bridge_starts_without_a_broker_and_finds_it_later(world: Worl
         world.broker.start()
         async with running(world.monitor):
             await until(lambda: world.outbox.stats().rows == 0)
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_every_form_of_results_and_packs_is_read(world: World, encoding: Encoding, compressed: bool) -> None:
+    await world.put(None, *range(500))
+    bridge = world.bridge(encoding=encoding, compressed=compressed)
+    async with running(world.monitor, bridge.run):
+        await until(lambda: bridge.connected)
+        await world.put(bridge, 1, 2, 3)
+        await until(lambda: world.outbox.stats().rows == 0)
+
+    assert set(world.stored) == set(range(1, 504))
+    assert world.live == [501, 502, 503]
+    assert (world.bytes < 500 * 40) == compressed
+
+
+async def test_a_bound_on_bytes_holds_and_live_results_go_first(world: World) -> None:
+    for _ in range(4):
+        await world.put(None, *range(50))
+    bridge = world.bridge(bytes_per_s=40_000.0)
+    begun = anyio.current_time()
+    async with running(world.monitor, bridge.run):
+        await until(lambda: bridge.connected and world.packs > 0)
+        await world.put(bridge, 1)
+        await until(lambda: 201 in world.stored)
+        assert world.outbox.stats().rows > 10, "the live result came before most of the backlog"
+        await until(lambda: world.outbox.stats().rows == 0)
+    seconds = anyio.current_time() - begun
+
+    assert (world.bytes - 20_000) / 40_000 < seconds + 0.5
+
+
+async def test_a_backlog_with_holes_says_what_will_never_come(tmp_path: Path) -> None:
+    world = World(tmp_path, Quota(bytes=200_000, on_full="thin", keep_every=4))
+    for n in range(0, 800, 20):
+        world.outbox.put([result(n + k, padding=500) for k in range(20)])
+    held = {row.seq for row in world.outbox.read(after=0, limit=10_000)}
+    bridge = world.bridge(pack_results=50)
+    async with running(world.monitor, bridge.run):
+        await until(lambda: world.outbox.stats().rows == 0)
+    world.outbox.close()
+
+    assert set(world.stored) == held
+    assert len(held) < 500
+    assert {n for low, high in world.gone.ranges for n in range(low, high + 1)} == set(range(min(held), 801)) - held
+
+
+async def test_a_monitor_that_lost_what_it_had_is_sent_it_again(tmp_path: Path) -> None:
+    clock = ManualClock()
+    world = World(tmp_path, Quota(keep_after_receipt_s=3600.0), clock)
+    bridge = world.bridge()
+    async with running(bridge.run):
+        async with running(world.monitor):
+            await until(lambda: bridge.connected)
+            await world.put(bridge, *range(20))
+            await until(lambda: world.outbox.stats().rows == 0)
+        clock.advance(60)
+        world.stored.clear()
+        async with world.broker.connect(client_id="restored") as restored:
+            old = Receipt(v=1, epoch=world.outbox.epoch, stored=((1, 12),))
+            await restored.publish([Message(TOPICS.of(Kind.RECEIPT), encode_receipt(old), retain=True)])
+        await until(lambda: bridge.counters["bridge.asked_again"] == 8)
+        assert [row.seq for row in world.outbox.read(after=0, limit=100)] == list(range(13, 21))
+        async with running(world.monitor):
+            await until(lambda: world.outbox.stats().rows == 0)
+    world.outbox.close()
+
+    assert set(world.stored) >= set(range(13, 21))
+
+
+async def test_a_receipt_that_the_broker_had_kept_asks_for_nothing(tmp_path: Path) -> None:
+    clock = ManualClock()
+    world = World(tmp_path, Quota(keep_after_receipt_s=3600.0), clock)
+    bridge = world.bridge()
+    async with running(world.monitor, bridge.run):
+        await until(lambda: bridge.connected)
+        await world.put(bridge, *range(20))
+        await until(lambda: world.outbox.stats().rows == 0)
+    clock.advance(60)
+    async with world.broker.connect(client_id="broker that was behind") as behind:
+        old = Receipt(v=1, epoch=world.outbox.epoch, stored=((1, 12),))
+        await behind.publish([Message(TOPICS.of(Kind.RECEIPT), encode_receipt(old), retain=True)])
+
+    async with running(bridge.run):
+        await until(lambda: bridge.counters["bridge.receipts"] > 1)
+    world.outbox.close()
+
+    assert bridge.counters["bridge.asked_again"] == 0

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from edge_sdk.contract.envelope import OutboxRow
-from edge_sdk.mqtt.relay import Relay, runs
+from edge_sdk.contract.receipt import runs
+from edge_sdk.mqtt.relay import Relay
 
 SECOND = 1_000_000_000
 

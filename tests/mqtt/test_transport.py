@@ -10,9 +10,10 @@ import anyio
 import pytest
 
 from edge_sdk.base.errors import TransportError
+from edge_sdk.mqtt.first_of import FirstOf
 from edge_sdk.mqtt.memory import MemoryBroker
 from edge_sdk.mqtt.paho import PahoTransport
-from edge_sdk.mqtt.transport import BrokerAddress, Message, Transport
+from edge_sdk.mqtt.transport import BrokerAddress, Message, MqttVersion, Transport
 from tests.brokers import free_port, mosquitto
 
 pytestmark = pytest.mark.anyio
@@ -35,22 +36,39 @@ class _Memory:
         self.broker.stop()
 
 
+class _Second:
+    """The second of two brokers, the first of which is away."""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker()
+        self.away = MemoryBroker()
+        self.away.stop()
+
+    def connect(self, **options: Any) -> Transport:
+        return FirstOf([lambda: self.away.connect(**options), lambda: self.broker.connect(**options)])
+
+    def crash(self) -> None:
+        self.broker.stop()
+
+
 class _Mosquitto:
-    def __init__(self, url: str, crash: Callable[[], None]) -> None:
-        self.address = BrokerAddress.parse(url)
+    def __init__(self, url: str, crash: Callable[[], None], version: MqttVersion) -> None:
+        self.address = BrokerAddress.parse(url, version=version)
         self.crash = crash
 
     def connect(self, **options: Any) -> Transport:
         return PahoTransport(self.address, **options)
 
 
-@pytest.fixture(params=["memory", "mosquitto"])
+@pytest.fixture(params=["memory", "second", "5", "3.1.1"])
 def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
     if request.param == "memory":
         yield _Memory()
+    elif request.param == "second":
+        yield _Second()
     else:
         with mosquitto(tmp_path / "broker") as running:
-            yield _Mosquitto(running.url, running.kill)
+            yield _Mosquitto(running.url, running.kill, request.param)
 
 
 async def receive(transport: Transport, count: int) -> list[Message]:

@@ -172,10 +172,12 @@ def test_what_was_receipted_is_not_sent_again_by_the_next_process(tmp_path: Path
     outbox.acknowledge(receipt(outbox, (1, 3), (5, 10)))
     outbox.close()
 
-    outbox = SqliteOutbox.open(tmp_path / "outbox.db", clock=ManualClock(), quota=quota)
+    clock = ManualClock()
+    outbox = SqliteOutbox.open(tmp_path / "outbox.db", clock=clock, quota=quota)
 
     assert seqs(outbox) == [4]
     assert outbox.stats().kept == 9
+    clock.advance(11)
     assert list(outbox.again(receipt(outbox, (1, 8)))) == [(9, 10)]
     outbox.close()
 

@@ -99,12 +99,14 @@ class Batch:
     Attributes:
         messages: How many MQTT messages it was read from.
         results: Verified results by source, in the order they came.
+        gone: Ranges of numbers that a source among them said it will never send.
         notices: What stations said of themselves, in the order it came.
         refusals: What could not be read.
     """
 
     messages: int = 0
     results: dict[Source, list[Arrival]] = field(default_factory=dict)
+    gone: dict[Source, list[tuple[int, int]]] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
 
@@ -160,7 +162,7 @@ class Store(Protocol):
         on exactly where the last commit ended.
 
         A receipt's ranges hold what is stored, and what the station has announced that it will never send
-        (`Birth.oldest`, `Health.oldest`).
+        (`Birth.oldest`, `Health.oldest`, `Pack.gone`).
 
         Raises:
             StoreError: Nothing of the batch was stored.

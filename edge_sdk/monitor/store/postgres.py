@@ -151,6 +151,8 @@ class PostgresStore:
         for known in touched.values():
             self._settle(known, inserted.get(known.id, []), done, refusals)
             words.heard(known.source, known.station_id, known.id, done.new.get(known.source, []))
+            for span in batch.gone.get(known.source, ()):
+                known.ranges.add(*span)
             if known.oldest > 1:
                 known.ranges.add(1, known.oldest - 1)
         changed = [(known.id, known.stored, msgspec.json.encode(known.ranges.ranges)) for known in touched.values()]

@@ -117,6 +117,9 @@ class SqliteStore:
         self._words.start(now_ns)
         touched: dict[Source, _Known] = {}
         self._store_results(batch, now_ns, done, touched, refusals)
+        for source, spans in batch.gone.items():
+            for span in spans:
+                touched[source].ranges.add(*span)
         for notice in batch.notices:
             claim = self._words.take(notice)
             if claim is not None:

@@ -76,6 +76,18 @@ def house(new_house: NewHouse) -> Iterator[House]:
         yield made
 
 
+def test_what_a_pack_says_will_never_come_is_receipted_and_counted(house: House) -> None:
+    committed = house.take(GATE.pack([5, 8, 9], gone=[(2, 4), (6, 7)]))
+
+    assert committed.receipts[SOURCE].stored == ((2, 9),)
+    assert [one.seq for one in committed.new[SOURCE]] == [5, 8, 9]
+    house.restart()
+    again = house.take(GATE.pack([8], gone=[(6, 7)]), GATE.birth(oldest=3))
+    assert again.receipts[SOURCE].stored == ((1, 9),)
+    with house.read() as reader:
+        assert reader.counters().given_up == 6
+
+
 def test_a_result_is_stored_with_the_very_bytes_of_the_station(house: House) -> None:
     committed = house.take(GATE.result(1))
 

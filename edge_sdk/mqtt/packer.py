@@ -1,0 +1,83 @@
+"""The packer: rows of the outbox become messages, one by one or many in a pack, in the encoding that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_sdk.contract.encoding import Encoding, compress, content_type, transcode
+from edge_sdk.contract.envelope import OutboxRow, encode_pack, encode_result
+from edge_sdk.contract.topics import Kind, Topics
+from edge_sdk.mqtt.relay import Ask
+from edge_sdk.mqtt.transport import Message
+from edge_sdk.outbox.base import Outbox
+
+_MOST_PLAIN_BYTES = 1024 * 1024  # of a pack before it is compressed
+_HEAD_BYTES = 200
+_MOST_GAIN = 16.0
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A pack, ready to go.
+
+    Attributes:
+        rows: What is in it; none = there is nothing to send, and no message.
+        message: What goes out.
+        exhausted: Whether the outbox holds no more of what was asked.
+    """
+
+    rows: Sequence[OutboxRow]
+    message: Message
+    exhausted: bool
+
+
+class Packer:
+    """Makes the messages of one outbox.
+
+    Args:
+        topics: The station's topics.
+        outbox: Where rows are read.
+        encoding: How results are written.
+        compressed: Whether packs are compressed where that pays.
+    """
+
+    def __init__(self, topics: Topics, outbox: Outbox, *, encoding: Encoding, compressed: bool) -> None:
+        self._topics, self._outbox = topics, outbox
+        self._encoding, self._compressed = encoding, compressed
+        self._gain = 1.0  # bytes before, for each after compression
+
+    def single(self, row: OutboxRow) -> Message:
+        """One result by itself."""
+        payload = encode_result(row, station=self._topics.station, epoch=self._outbox.epoch)
+        return self._message(Kind.RESULT, payload, row.stream)
+
+    def pack(self, ask: Ask, limit_bytes: int) -> Packed:
+        """Read rows and pack as many of them as fit; blocking. Raises OutboxError.
+
+        Args:
+            ask: Which rows.
+            limit_bytes: What the payload may hold; a single row goes out even when it is longer.
+        """
+        rows = self._outbox.read(after=ask.low - 1, before=ask.high + 1, limit=ask.limit)
+        exhausted = len(rows) < ask.limit
+        room = min(limit_bytes * self._gain, max(limit_bytes, _MOST_PLAIN_BYTES)) - _HEAD_BYTES
+        for count, row in enumerate(rows):
+            room -= len(row.body) + 32
+            if room < 0 and count:
+                rows, exhausted = rows[:count], False
+                break
+        gone = self._outbox.gone(ask.low, rows[-1].seq) if rows else ()
+        plain = encode_pack(rows, station=self._topics.station, epoch=self._outbox.epoch, gone=gone)
+        message = self._message(Kind.PACK, plain)
+        if self._compressed:
+            self._gain = min(_MOST_GAIN, max(1.0, len(plain) / len(message.payload) * 0.8))
+        return Packed(rows, message, exhausted)
+
+    def _message(self, kind: Kind, payload: bytes, *rest: str) -> Message:
+        if self._encoding is Encoding.JSON and not (self._compressed and kind is Kind.PACK):
+            return Message(self._topics.of(kind, *rest), payload)
+        payload = transcode(payload, self._encoding)
+        if self._compressed and kind is Kind.PACK:
+            payload = compress(payload)
+        return Message(self._topics.of(kind, *rest), payload, content_type=content_type(payload))
