@@ -34,8 +34,8 @@ def expected(samples: NDArray[np.float32], w: NDArray[np.float32]) -> NDArray[np
     return np.asarray(e / e.sum())
 
 
-def onnx_model(w: NDArray[np.float32]) -> bytes:
-    """The model as ONNX."""
+def onnx_model(w: NDArray[np.float32], *, shape: tuple[int, ...] = INPUT.shape) -> bytes:
+    """The model as ONNX, with an input of that shape."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = helper.make_graph(
@@ -45,7 +45,7 @@ def onnx_model(w: NDArray[np.float32]) -> bytes:
             helper.make_node("Softmax", ["z"], ["p"]),
         ],
         "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, INPUT.shape)],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("p", TensorProto.FLOAT, OUTPUT.shape)],
         [numpy_helper.from_array(w, "w")],
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import click
+import msgspec
 
 from edge_sdk.base import terminal
 
@@ -18,61 +19,89 @@ _LIBRARIES = {
     "onnxruntime": "onnx",
     "tensorflow": "convert",
     "fastapi": "monitor",
+    "uvicorn": "monitor",
     "iotcore": "demo",
     "seglearn": "demo",
 }
 # Distributions that are one package to Python: whichever is installed last overwrites the others.
-_BUILDS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+_BUILDS = {
+    "onnxruntime": ("onnxruntime", *(f"onnxruntime-{kind}" for kind in ("gpu", "openvino", "qnn", "webgpu"))),
+}
 _PROGRAMS = {
     "mosquitto": "a broker of your own: sudo apt-get install mosquitto",
     "chromium": "only to test the web page: sudo apt-get install chromium",
+    "gcc": "only to test delegates: sudo apt-get install gcc libc6-dev",
     "edgetpu_compiler": "only to compile for the Coral Edge TPU, on x86-64",
 }
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked for.
+
+    Attributes:
+        kind: ``machine``, ``python``, ``clock``, ``device``, ``library``, ``runtime``, ``delegate``, ``provider``,
+            ``program``.
+        name: What.
+        here: Whether it is here and works.
+        reason: Why not, in one word; empty when it is here, or needs no reason.
+        detail: What was found; when it is not here, what to do.
+    """
+
+    kind: str
+    name: str
+    here: bool
+    reason: str = ""
+    detail: str
 
 
 @click.command()
 @terminal.json_option
 def doctor(json_file: str | None) -> None:
-    """Say which runtimes, providers, programs and plug-ins are here.
+    """Say which runtimes, delegates, providers, programs and libraries are here, and why the others are not.
+
+    Runtimes, delegates and providers are not only looked for: each runs a tiny model, in a process of its own where a
+    driver is involved, and its answer is compared. It takes some seconds.
 
     \b
     Examples:
       edge-sdk doctor
       edge-sdk doctor --json -
     """
-    findings = _machine() + _libraries() + _providers() + _delegates() + _programs()
+    findings = [*_machine(), *_devices(), *_libraries(), *_runtimes(), *_programs()]
     terminal.write_json(json_file, findings)
     if json_file != "-":
-        rows = [[f["kind"], f["name"], "yes" if f["here"] else "no", f["detail"]] for f in findings]
-        terminal.table("This machine", ["kind", "name", "here", "detail"], rows)
+        rows = [[one.kind, one.name, "yes" if one.here else "no", one.reason, one.detail] for one in findings]
+        terminal.table("This machine", ["kind", "name", "here", "why not", "detail"], rows)
 
 
-def _finding(kind: str, name: str, here: bool, detail: str) -> dict[str, Any]:
-    return {"kind": kind, "name": name, "here": here, "detail": detail}
-
-
-def _machine() -> list[dict[str, Any]]:
+def _machine() -> Iterator[Finding]:
     from edge_sdk.base.clock import ClockState, SystemClock
 
     clock = SystemClock().state()
     said = "set by a time source" if clock is ClockState.SYNCED else "not set by a time source: install chrony"
-    return [
-        _finding("machine", platform.machine(), True, f"{platform.system()} {platform.release()}"),
-        _finding("python", sys.version.split()[0], True, sys.executable),
-        _finding("clock", clock.value, clock is ClockState.SYNCED, said),
-    ]
+    system = f"{platform.system()} {platform.release()}"
+    yield Finding(kind="machine", name=platform.machine(), here=True, detail=system)
+    yield Finding(kind="python", name=sys.version.split()[0], here=True, detail=sys.executable)
+    yield Finding(kind="clock", name=clock.value, here=clock is ClockState.SYNCED, detail=said)
 
 
-def _libraries() -> list[dict[str, Any]]:
-    found = []
+def _devices() -> Iterator[Finding]:
+    from edge_sdk.boards.devices import devices
+
+    for device in devices():
+        reason = "" if device.is_usable else "no_permission"
+        yield Finding(kind="device", name=device.name, here=device.is_usable, reason=reason, detail=device.detail)
+
+
+def _libraries() -> Iterator[Finding]:
     for name, extra in _LIBRARIES.items():
         builds = {build: _version(build) for build in _BUILDS.get(name, (name,))}
         here = [f"{build} {number}" if len(builds) > 1 else number for build, number in builds.items() if number]
         said = ", ".join(here) or f"not installed: pip install 'edge-sdk[{extra}]'"
         if len(here) > 1:
             said += ": one has overwritten the other; uninstall both, then install the one that you want"
-        found.append(_finding("library", name, len(here) == 1, said))
-    return found
+        reason = "" if len(here) == 1 else "overwritten" if here else "not_installed"
+        yield Finding(kind="library", name=name, here=len(here) == 1, reason=reason, detail=said)
 
 
 def _version(distribution: str) -> str:
@@ -82,35 +111,23 @@ def _version(distribution: str) -> str:
         return ""
 
 
-def _providers() -> list[dict[str, Any]]:
-    try:
-        import edge_sdk.inference.onnxruntime as backend
-    except ModuleNotFoundError:
-        return []
-    wanted = ["CPUExecutionProvider", "XnnpackExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"]
-    here = backend.available_providers()
-    return [
-        _finding("provider", name, name in here, "ready" if name in here else "not in this build of onnxruntime")
-        for name in [*wanted, *(name for name in here if name not in wanted)]
-    ]
+def _runtimes() -> Iterator[Finding]:
+    from edge_sdk.inference.delegates import known
+    from edge_sdk.inference.probe import probe
+
+    for one in probe():
+        if not one.name:
+            kind, name = "runtime", one.runtime
+        elif one.runtime == "onnxruntime":
+            kind, name = "provider", known(one.runtime)[one.name].target
+        else:
+            kind, name = "delegate", one.name
+        detail = one.detail if kind == "runtime" or one.here else f"{one.runtime}: {one.detail}"
+        yield Finding(kind=kind, name=name, here=one.here, reason=one.reason, detail=detail)
 
 
-def _delegates() -> list[dict[str, Any]]:
-    import ctypes
-
-    found = []
-    for name, library in {"edgetpu": "libedgetpu.so.1", "armnn": "libarmnnDelegate.so"}.items():
-        try:
-            ctypes.CDLL(library)
-            found.append(_finding("delegate", name, True, library))
-        except OSError as error:
-            found.append(_finding("delegate", name, False, str(error)))
-    return found
-
-
-def _programs() -> list[dict[str, Any]]:
-    found = []
+def _programs() -> Iterator[Finding]:
     for name, use in _PROGRAMS.items():
         path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-        found.append(_finding("program", name, path is not None, path or f"not found; {use}"))
-    return found
+        reason = "" if path else "not_installed"
+        yield Finding(kind="program", name=name, here=path is not None, reason=reason, detail=path or use)

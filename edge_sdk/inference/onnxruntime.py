@@ -131,12 +131,7 @@ def _open(model: bytes, variant: Variant, request: BackendRequest) -> tuple[Any,
             built_in.append((kind.target, {**_kept(kind.target, request.cache), **one.options}))
             names.append(kind.target)
         else:
-            here = ", ".join(api.get_available_providers())
-            raise BackendUnavailableError(
-                f"Execution provider {kind.target!r}",
-                reason=UnavailableReason.NOT_COMPILED_IN,
-                cure=f"This build has {here}. {kind.cure}",
-            )
+            raise _not_compiled_in(kind)
     session = _session(model, variant, options, built_in)
     for (_, kind), name in zip(wanted, names, strict=True):
         if name not in session.get_providers():
@@ -151,6 +146,25 @@ def _open(model: bytes, variant: Variant, request: BackendRequest) -> tuple[Any,
             cure=f"It takes none of the operators ({taken}). Leave it out, or write `fallback: cpu`.",
         )
     return session, shares
+
+
+def check_compiled_in(delegate: Delegate) -> None:
+    """Say early that this build of ONNX Runtime cannot have a provider; opens nothing.
+
+    Raises:
+        BackendUnavailableError: It is neither part of the build, nor an installed plug-in.
+    """
+    kind = kind_of(delegate, "onnxruntime")
+    if kind.target not in api.get_available_providers() and not _plug_in(delegate, kind):
+        raise _not_compiled_in(kind)
+
+
+def _not_compiled_in(kind: Kind) -> BackendUnavailableError:
+    return BackendUnavailableError(
+        f"Execution provider {kind.target!r}",
+        reason=UnavailableReason.NOT_COMPILED_IN,
+        cure=f"This build has {', '.join(api.get_available_providers())}. {kind.cure}",
+    )
 
 
 def _options(threads: int) -> Any:
@@ -273,8 +287,3 @@ def _match(found: Sequence[TensorSpec], wanted: Sequence[TensorSpec]) -> None:
         if (there.shape, there.dtype) != (spec.shape, spec.dtype):
             want, got = f"{spec.dtype}{spec.shape}", f"{there.dtype}{there.shape}"
             raise TensorMismatchError(spec.name, want=want, got=got)
-
-
-def available_providers() -> list[str]:
-    """Execution providers that this build of ONNX Runtime has; whether their hardware is here shows when opening."""
-    return list(api.get_available_providers())

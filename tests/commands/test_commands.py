@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -72,29 +69,3 @@ def test_inspect_refuses_a_stranger_and_a_stranger_to_zip(tmp_path: Path) -> Non
 
     assert isinstance(edge_sdk("inspect", str(bundle.path), "--key", str(tmp_path / "other.pub")).exception, TrustError)
     assert isinstance(edge_sdk("inspect", str(tmp_path / "text.edge")).exception, BundleFormatError)
-
-
-def test_doctor_says_what_is_here_and_why_the_rest_is_not() -> None:
-    answer = edge_sdk("doctor", "--json", "-")
-
-    findings = {finding["name"]: finding for finding in json.loads(answer.output)}
-    assert findings["ai-edge-litert"]["here"]
-    assert findings["CPUExecutionProvider"]["here"]
-    assert not findings["edgetpu"]["here"]
-    assert "libedgetpu.so.1" in findings["edgetpu"]["detail"]
-    assert "pip install 'edge-sdk[tflite]'" in findings["tflite-runtime"]["detail"]
-    assert edge_sdk("doctor").exit_code == 0
-
-
-def test_doctor_finds_two_builds_of_one_runtime_that_overwrote_each_other(tmp_path: Path) -> None:
-    about = tmp_path / "onnxruntime_gpu-1.23.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.23.0\n")
-
-    command = [sys.executable, "-m", "edge_sdk.cli", "doctor", "--json", "-"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-
-    [runtime] = [finding for finding in json.loads(done.stdout) if finding["name"] == "onnxruntime"]
-    assert not runtime["here"]
-    assert "onnxruntime-gpu 1.23.0: one has overwritten the other" in runtime["detail"]
