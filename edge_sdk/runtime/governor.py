@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import msgspec
-from msgspec import Meta
+from dataclasses import dataclass
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When to work less, and when to work more again."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to work less, and when to work more again.
 
-    hot_c: Annotated[float, Meta(description="At this temperature of the processor work gets less, °C.")] = 78.0
-    cool_c: Annotated[float, Meta(description="Below this one it may get more again, °C; less than hot_c.")] = 70.0
-    behind_s: Annotated[
-        float, Meta(gt=0, description="When the oldest waiting block is older than this, work gets less, s.")
-    ] = 2.0
-    hold_s: Annotated[
-        float,
-        Meta(gt=0, description="How long a step is tried before the next one down, s; up takes 4 times that."),
-    ] = 15.0
+    Attributes:
+        hot_c: At this temperature of the processor work gets less, °C.
+        cool_c: Up to this one it may get more again, °C; less than `hot_c`.
+        behind_s: When the oldest waiting block is older than this, work gets less, s.
+        hold_s: How long a step is tried before the next one down, s; up takes 4 times that.
+    """
+
+    hot_c: float
+    cool_c: float
+    behind_s: float
+    hold_s: float
 
 
-class Strain(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True)
+class Strain:
     """How the board does at one moment.
 
     Attributes:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
-
-import msgspec
-from msgspec import Meta
+from dataclasses import dataclass
+from typing import Literal
 
 
-class Overload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+@dataclass(frozen=True, slots=True)
+class Overload:
     """A stream's policy; windows are always cut, and only what waits when the models are free again is thinned out.
 
     Moments are kept or given up whole: all models' windows that end at one event time, and never one that is newer
     than the newest moment for which every waiting model has a window.
+
+    Attributes:
+        policy: ``wait``: sensors wait, nothing is given up. ``latest``: of the windows that wait, the newest.
+            ``every_nth``: every n-th of them, and the newest. ``queue``: the newest n of them.
+        n: The n of ``every_nth`` and ``queue``.
     """
 
-    policy: Annotated[
-        Literal["wait", "latest", "every_nth", "queue"],
-        Meta(
-            description="wait: sensors wait, nothing is given up. latest: of the windows that wait, the newest. "
-            "every_nth: every n-th of them, and the newest. queue: the newest n of them."
-        ),
-    ] = "wait"
-    n: Annotated[int, Meta(ge=1, description="The n of every_nth and queue.")] = 16
+    policy: Literal["wait", "latest", "every_nth", "queue"] = "wait"
+    n: int = 16
 
     def wanted(self, waiting: Sequence[tuple[str, int]]) -> set[int]:
         """Which moments are worth predicting.

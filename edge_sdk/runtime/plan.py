@@ -35,6 +35,12 @@ class ModelPlan(msgspec.Struct, frozen=True, kw_only=True):
     pooled: bool
     seconds: dict[int, float]
 
+    @classmethod
+    def fixed(cls, model: str, seconds: Mapping[int, float]) -> ModelPlan:
+        """Of a model whose threads are configured: `seconds` has that one number of threads."""
+        ((threads, taken),) = seconds.items()
+        return cls(model=model, threads=threads, pooled=taken >= TINY_S, seconds=dict(seconds))
+
 
 def usable_cores() -> int:
     """Cores that this process may use."""

@@ -102,6 +102,11 @@ class Scheduler:
         """The sources have ended: give what still waits."""
         return self.pipeline.flush()
 
+    def threads(self, model: str) -> int:
+        """Threads for one call of a model."""
+        plan = self._plans.get(model)
+        return plan.threads if plan else 1
+
     def behind_s(self) -> float:
         """Age of the oldest block when its turn came, since the last call, seconds."""
         behind_ns, self._behind_ns = self._behind_ns, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ SENSORS = "edge_sdk.sensors"
 FUSERS = "edge_sdk.fusers"
 ENGINES = "engines"
 OUTBOX_FILE = "outbox.sqlite"
-_RANKS = {"low": -1, "normal": 0, "high": 1}
+PRIORITIES = {"low": -1, "normal": 0, "high": 1}
 
 
 class Assembly:
@@ -61,7 +61,7 @@ class Assembly:
             self.bundle(settings),
             runtime=settings.runtime,
             precision=settings.precision,
-            threads=settings.threads,
+            threads=settings.threads or 1,
             delegates=[self._delegate(one) for one in settings.delegates],
             fallback_cpu=settings.fallback == "cpu",
             cache=str(self.config.state_directory / ENGINES),
@@ -141,7 +141,7 @@ class Assembly:
         return SqliteOutbox.open(
             self.config.state_directory / OUTBOX_FILE,
             clock=self._clock,
-            quota=outbox_quota(self.config.outbox),
+            quota=outbox_quota(self.config.outbox, self.config.streams),
         )
 
     def birth(self, pipelines: Sequence[Pipeline], *, epoch: str, oldest: int, started_ns: int) -> Birth:
@@ -195,7 +195,7 @@ class Assembly:
             raise ConfigError(f"{place(self.path, options_at)}: {error}") from error
 
 
-def outbox_quota(config: OutboxConfig) -> Quota:
+def outbox_quota(config: OutboxConfig, streams: Mapping[str, StreamConfig]) -> Quota:
     """What the outbox may hold. Raises ConfigError for a quota that holds nothing."""
     return Quota(
         bytes=round(config.quota_mb * 1e6),
@@ -203,7 +203,7 @@ def outbox_quota(config: OutboxConfig) -> Quota:
         keep_after_receipt_s=config.keep_after_receipt_s,
         on_full=config.on_full,
         keep_every=config.keep_every,
-        priorities={stream: _RANKS[word] for stream, word in config.priorities.items()},
+        priorities={stream: PRIORITIES[settings.priority] for stream, settings in streams.items()},
     )
 
 

@@ -18,9 +18,11 @@ from edge_sdk.mqtt.bridge import Bridge
 from edge_sdk.mqtt.paho import PahoTransport
 from edge_sdk.mqtt.transport import Message, Transport
 from edge_sdk.runtime.engine import Engine
-from edge_sdk.runtime.scheduler import Scheduler
 from edge_sdk.station.assembly import Assembly, broker_address
+from edge_sdk.station.governing import Governing
 from edge_sdk.station.health import rss_bytes, temperature_c
+from edge_sdk.station.planning import schedule
+from edge_sdk.station.vitals import Gauges
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Station:
         self.final_counters: dict[str, int] = {}
         self._address = broker_address(config.broker)
         self.pipelines = assembly.pipelines()
+        self.streams = schedule(assembly, self.pipelines, clock=clock)
         sensors = assembly.sensors()
         self.outbox = assembly.outbox()
         self.bridge = Bridge(
@@ -66,12 +69,22 @@ class Station:
         )
         self.engine = Engine(
             sensors=sensors,
-            streams=[Scheduler(pipeline, clock=clock) for pipeline in self.pipelines],
+            streams=self.streams,
             outbox=self.outbox,
             clock=clock,
             accepted=self._accepted,
             noticed=self._noticed,
         )
+        self.governing: Governing | None = None
+        if config.governor is not None:
+            self.governing = Governing(
+                config.governor,
+                assembly,
+                self.streams,
+                gauges=Gauges(config.state_directory),
+                clock=clock,
+                noticed=self._noticed,
+            )
 
     async def run(self, *, drain_s: float = 5.0) -> None:
         """Run until every sensor has ended and the outbox is empty, or until SIGTERM or SIGINT.
@@ -85,6 +98,8 @@ class Station:
             async with self.bridge, anyio.create_task_group() as group:
                 group.start_soon(self.bridge.run, name=self.bridge.name)
                 group.start_soon(self._report, name="health")
+                if self.governing is not None:
+                    group.start_soon(self.governing.run, name=self.governing.name)
                 group.start_soon(self._watch_delegates, name="delegates")
                 stopped = anyio.Event()
                 await group.start(self._stop_on_signal, stopped, name="signals")
@@ -96,8 +111,9 @@ class Station:
             left = self.outbox.stats().rows
             self.final_counters = self.counters()
             self.outbox.close()
-            for pipeline in self.pipelines:
-                for model in pipeline.models:
+            for stream in self.streams:
+                stream.close()
+                for model in stream.pipeline.models:
                     model.close()
             log.info("station stops", extra={"station": self._config.station, "outbox_rows": left})
 
@@ -105,7 +121,8 @@ class Station:
         """Numbers of this moment."""
         stats = self.outbox.stats()
         unsynced = ("clock_unsynced",) if self._clock.state() is ClockState.UNSYNCED else ()
-        flags = unsynced + tuple(f"fallback.{name}" for name, why in self._fallbacks().items() if why)
+        fallen = tuple(f"fallback.{name}" for name, why in self._fallbacks().items() if why)
+        flags = unsynced + fallen + (self.governing.flags if self.governing is not None else ())
         return Health(
             station=self._config.station,
             t=to_datetime(self._clock.wall_ns()),
@@ -123,8 +140,8 @@ class Station:
     def counters(self) -> dict[str, int]:
         """Everything counted since the start."""
         streams = (
-            {f"{pipeline.stream}.{name}": count for name, count in pipeline.counters.items()}
-            for pipeline in self.pipelines
+            {f"{one.pipeline.stream}.{name}": count for name, count in one.counters.all(one.pipeline.counters).items()}
+            for one in self.streams
         )
         dropped = {"outbox.dropped": self.outbox.stats().dropped}
         return self.engine.counters.all(self.engine.sensor_counters, *streams, self.bridge.counters, dropped)
