@@ -37,6 +37,17 @@ class BrokerConfig(_Strict, frozen=True, kw_only=True):
         Meta(description="Who says that a result is safe: the monitor's receipt, or (weaker) the broker's PUBACK."),
     ] = "monitor"
     home_assistant: Annotated[bool, Meta(description="Introduce the station to Home Assistant on this broker.")] = False
+    fallback_urls: Annotated[
+        tuple[str, ...],
+        Meta(description="Brokers to try in order when the first is away; they pass messages on to it."),
+    ] = ()
+    mqtt_version: Annotated[Literal["5", "3.1.1"], Meta(description="Version of MQTT that the broker speaks.")] = "5"
+    backlog_results_per_s: Annotated[Positive, Meta(description="How quickly a backlog drains.")] = 2000.0
+    limit_bytes_per_s: Annotated[
+        Positive | None, Meta(description="Bound on all that is sent, for links paid by the byte; default: none.")
+    ] = None
+    compress_packs: Annotated[bool, Meta(description="Compress packs with zlib; readers must expand them.")] = False
+    encoding: Annotated[Literal["json", "msgpack"], Meta(description="How results and packs are written.")] = "json"
 
 
 class TrustConfig(_Strict, frozen=True, kw_only=True):

@@ -209,9 +209,18 @@ def outbox_quota(config: OutboxConfig, streams: Mapping[str, StreamConfig]) -> Q
 
 def broker_address(config: BrokerConfig) -> BrokerAddress:
     """Where the broker is. Raises ConfigError for a URL that is none."""
-    return BrokerAddress.parse(
-        config.url,
-        tls=Tls(ca_file=config.ca_file, certificate_file=config.certificate_file, key_file=config.key_file),
-        username=config.username,
-        password_file=config.password_file,
-    )
+    return broker_addresses(config)[0]
+
+
+def broker_addresses(config: BrokerConfig) -> list[BrokerAddress]:
+    """Where the brokers are, the preferred one first. Raises ConfigError for a URL that is none."""
+    return [
+        BrokerAddress.parse(
+            url,
+            tls=Tls(ca_file=config.ca_file, certificate_file=config.certificate_file, key_file=config.key_file),
+            username=config.username,
+            password_file=config.password_file,
+            version=config.mqtt_version,
+        )
+        for url in (config.url, *config.fallback_urls)
+    ]

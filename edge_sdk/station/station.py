@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +12,15 @@ import anyio
 import anyio.abc
 
 from edge_sdk.base.clock import Clock, ClockState, to_datetime
+from edge_sdk.contract.encoding import Encoding
 from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.contract.events import Birth, Health, Severity, StationEvent
 from edge_sdk.contract.topics import Topics
 from edge_sdk.mqtt.bridge import Bridge
-from edge_sdk.mqtt.paho import PahoTransport
+from edge_sdk.mqtt.connect import make_transport
 from edge_sdk.mqtt.transport import Message, Transport
 from edge_sdk.runtime.engine import Engine
-from edge_sdk.station.assembly import Assembly, broker_address
+from edge_sdk.station.assembly import Assembly, broker_addresses
 from edge_sdk.station.governing import Governing
 from edge_sdk.station.health import rss_bytes, temperature_c
 from edge_sdk.station.planning import schedule
@@ -53,7 +55,7 @@ class Station:
         self._assembly, self._config, self._clock = assembly, config, clock
         self._started_ns = clock.wall_ns()
         self.final_counters: dict[str, int] = {}
-        self._address = broker_address(config.broker)
+        self._addresses = broker_addresses(config.broker)
         self.pipelines = assembly.pipelines()
         self.streams = schedule(assembly, self.pipelines, clock=clock)
         sensors = assembly.sensors()
@@ -66,6 +68,10 @@ class Station:
             clock=clock,
             delivery=config.broker.delivery,
             home_assistant=config.broker.home_assistant,
+            backlog_results_per_s=config.broker.backlog_results_per_s,
+            bytes_per_s=config.broker.limit_bytes_per_s or math.inf,
+            compressed=config.broker.compress_packs,
+            encoding=Encoding(config.broker.encoding),
         )
         self.engine = Engine(
             sensors=sensors,
@@ -228,6 +234,9 @@ class Station:
         )
 
     def _connect(self, will: Message) -> Transport:
-        return PahoTransport(
-            self._address, client_id=f"{self._config.site}-{self._config.station}-{self.outbox.epoch}", will=will
+        return make_transport(
+            self._addresses,
+            client_id=f"{self._config.site}-{self._config.station}-{self.outbox.epoch}",
+            will=will,
+            aliases=self._config.broker.limit_bytes_per_s is not None,
         )
