@@ -58,8 +58,16 @@ class MissingExtraError(EdgeError, ImportError):
 
     exit_code = 69  # EX_UNAVAILABLE
 
-    def __init__(self, what: str, *, extra: str) -> None:
-        super().__init__(f"{what} needs a library that is not installed. Run: pip install 'edge-sdk[{extra}]'")
+    def __init__(self, what: str, *, extra: str, package: str = "") -> None:
+        """Say what to install.
+
+        Args:
+            what: What needs the library.
+            extra: Of edge-sdk's extras, the one that brings it.
+            package: A package that must be installed beside it; empty = the extra alone.
+        """
+        more = f" {package}" if package else ""
+        super().__init__(f"{what} needs a library that is not installed. Run: pip install 'edge-sdk[{extra}]'{more}")
         self.what, self.extra = what, extra
 
 

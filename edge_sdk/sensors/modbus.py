@@ -103,7 +103,7 @@ class Modbus(Polled):
 
         registers: Annotated[dict[str, Register], Meta(min_length=1, description="Channel: where its value is.")]
         host: Annotated[str | None, Meta(description="Name or address of the device or gateway, for TCP.")] = None
-        port: Annotated[int, Meta(gt=0, le=65_535, description="Its port; how many has no meaning here.")] = 502
+        port: Annotated[int, Meta(gt=0, le=65_535, description="Its port.")] = 502
         serial: Annotated[str | None, Meta(description="/dev/serial/by-id/… or /dev/ttyUSB0, for RTU.")] = None
         baud: Annotated[int, Meta(gt=0, description="Speed of the serial line, bits a second.")] = 9600
         parity: Annotated[Literal["N", "E", "O"], Meta(description="Of the serial line: none, even, odd.")] = "N"

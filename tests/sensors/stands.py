@@ -459,3 +459,17 @@ def modbus(directory: Path) -> Iterator[Stand]:
             "registers": {"t": {"address": 0, "unit": "0.1 °C"}, "p": {"address": 1, "unit": "hPa"}},
         }
         yield Stand(options, server.stop, server.start)
+
+
+@stand("circuitpython")
+def circuitpython(directory: Path) -> Iterator[Stand]:
+    chip = directory / "chip"
+    chip.write_text("20.5 0.1 0.2 9.8")
+    options = {
+        "driver": "tests.sensors.drivers.Motion",
+        "bus": "none",
+        "arguments": {"file": str(chip)},
+        "channels": {"temperature": "temperature", "x": "acceleration.0", "z": "acceleration.2"},
+        "rate_hz": 20,
+    }
+    yield Stand(options, *moved(chip))

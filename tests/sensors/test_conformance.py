@@ -45,7 +45,8 @@ UNITS = (
     "ns since",
     "bits a",
 )
-_UNIT_FREE = {"seed", "fail_every", "speed", "scale", "offset", "address", "quality"}
+# Numbers that name something, or are ratios.
+_UNIT_FREE = {"address", "bus_number", "device_id", "fail_every", "port", "seed", "speed"}
 _BLOCKED_AT_MOST_S = 0.5
 
 
