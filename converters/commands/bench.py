@@ -64,7 +64,8 @@ class Refusal(NamedTuple):
 
 
 @click.command()
-@click.argument("bundle", type=click.Path())
+@click.argument("bundle", type=click.Path(), required=False)
+@click.option("--plan", type=click.Path(), metavar="STATION.YAML", help="Instead: how a station would share the cores.")
 @click.option("--against", type=click.Path(), metavar="BUNDLE", help="Time another bundle in turn with it.")
 @click.option("--runtime", type=click.Choice(["litert", "tflite", "onnx"]), help="Force it; default: what serves each.")
 @click.option(
@@ -78,8 +79,11 @@ class Refusal(NamedTuple):
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads for one call.")
 @click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True, help="Turns of about 20 ms each.")
 @terminal.json_option
+@click.pass_context
 def bench(
-    bundle: str,
+    context: click.Context,
+    bundle: str | None,
+    plan: str | None,
     against: str | None,
     runtime: str | None,
     delegates: tuple[str, ...],
@@ -98,7 +102,14 @@ def bench(
       edge-sdk bench new.edge --against old.edge
       edge-sdk bench light.edge --runtime litert --delegate none
       edge-sdk bench light.edge --runtime onnx --delegate cuda
+      edge-sdk bench --plan station.yaml
     """
+    if (bundle is None) == (plan is None):
+        raise click.UsageError("Give a BUNDLE to time, or --plan with a station's configuration.")
+    if bundle is None:
+        station: click.Group = plugins.load("edge_sdk.commands", "station")
+        context.invoke(station.commands["plan"], config=Path(plan or ""), json_file=json_file)
+        return
     from edge_sdk.inference.base import BackendRequest
 
     try:
@@ -111,6 +122,12 @@ def bench(
         raise refusals[0].why
     for refusal in refusals:
         terminal.warning(f"{refusal.what}: {refusal.why}")
+    terminal.write_json(json_file, timings)
+    if json_file != "-":
+        _show(timings, threads)
+
+
+def _show(timings: list[Timing], threads: int) -> None:
     first = timings[0]
     terminal.table(
         f"On this machine, {threads} thread(s)",
@@ -125,7 +142,6 @@ def bench(
             for each in timings
         ],
     )  # fmt: skip
-    terminal.write_json(json_file, timings)
 
 
 def measure(

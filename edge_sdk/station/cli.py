@@ -16,6 +16,7 @@ def station() -> None:
     \b
     Examples:
       edge-sdk station check station.yaml
+      edge-sdk station plan station.yaml
       edge-sdk station run station.yaml
     """
 
@@ -51,6 +52,50 @@ def check(config: Path, no_broker: bool, sensor_s: float, json_file: str | None)
     if bad:
         terminal.error(f"{config}: {len(bad)} of {len(findings)} checks failed; the lines above say what to do.")
         raise click.exceptions.Exit(bad[0].exit_code)
+
+
+@station.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@terminal.json_option
+def plan(config: Path, json_file: str | None) -> None:
+    """Measure the models of CONFIG and show how this machine's cores would be shared out among them.
+
+    Tiny models (less than 1 ms a call) run where their window was cut; large ones side by side, each with as many
+    threads as pay, together never more than there are cores. The station does the same at its start.
+
+    \b
+    Examples:
+      edge-sdk station plan station.yaml
+      edge-sdk bench --plan station.yaml
+    """
+    from edge_sdk.base.clock import SystemClock
+    from edge_sdk.config.station import read_station
+    from edge_sdk.runtime.plan import usable_cores
+    from edge_sdk.station.assembly import Assembly
+    from edge_sdk.station.planning import plan_streams
+
+    assembly = Assembly(read_station(config), config, clock=SystemClock())
+    pipelines = assembly.pipelines()
+    try:
+        plans = plan_streams(assembly, pipelines)
+    finally:
+        for pipeline in pipelines:
+            pipeline.close()
+    terminal.write_json(json_file, {"cores": usable_cores(), "streams": plans})
+    if json_file == "-":
+        return
+    rows: list[list[object]] = [
+        [
+            stream,
+            one.model,
+            "beside others" if one.pooled else "in turn",
+            one.threads,
+            ", ".join(f"{taken * 1e3:.2f} ms with {n}" for n, taken in one.seconds.items()),
+        ]
+        for stream, models in plans.items()
+        for one in models.values()
+    ]
+    terminal.table(f"{usable_cores()} cores", ["stream", "model", "runs", "threads", "one call"], rows)
 
 
 @station.command()

@@ -31,6 +31,7 @@ STRUCTS: dict[str, Any] = {
     "Birth": events.Birth,
     "BrokerConfig": station.BrokerConfig,
     "FusionConfig": station.FusionConfig,
+    "GovernorConfig": station.GovernorConfig,
     "Health": events.Health,
     "Manifest": manifest.Manifest,
     "MonitorConfig": MonitorConfig,

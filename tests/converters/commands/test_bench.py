@@ -89,3 +89,24 @@ def test_a_runtime_that_is_not_installed_or_reads_none_of_the_variants_is_said(t
 @pytest.mark.parametrize("options", [["--option", "a=1"], ["--delegate", "gpu", "--option", "a"]])
 def test_an_option_wants_a_delegate_and_a_value(tmp_path: Path, options: list[str]) -> None:
     assert timed(tmp_path, *options).exit_code == 2
+
+
+def test_bench_shows_how_a_station_would_share_its_cores(tmp_path: Path) -> None:
+    tiny_bundle(tmp_path / "tiny.edge")
+    (tmp_path / "station.yaml").write_text(
+        "{site: roof, station: one, state_directory: state, trust: {allow_unsigned: true}, "
+        "sensors: {thing: {kind: simulated, options: {channels: 2}}}, "
+        "streams: {level: {models: [{bundle: tiny.edge}]}}}"
+    )
+
+    answer = CliRunner().invoke(bench, ["--plan", str(tmp_path / "station.yaml"), "--json", "-"])
+
+    assert answer.exit_code == 0, answer.output
+    planned = json.loads(answer.stdout)
+    assert planned["cores"] >= 1
+    assert planned["streams"]["level"]["tiny"]["pooled"] is False
+    assert planned["streams"]["level"]["tiny"]["threads"] == 1
+
+
+def test_bench_wants_a_bundle_or_a_plan() -> None:
+    assert "Give a BUNDLE" in CliRunner().invoke(bench, []).stderr
