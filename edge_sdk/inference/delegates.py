@@ -25,7 +25,7 @@ class Delegate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeout_s: Annotated[float, Meta(gt=0, description="A call that takes longer is given up, s.")] = 1.0
     open_timeout_s: Annotated[
         float, Meta(gt=0, description="Opening may take this long, s: TensorRT builds its engine then.")
-    ] = 120.0
+    ] = 600.0
 
     def __post_init__(self) -> None:
         if not self.name and not self.library:
