@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from converters.report import VariantReport
 from converters.scheme import Scheme, every_scheme, schemes
 from converters.stage import StageCrashError, run_stage, scratch
 from converters.targets.fit import check_runtimes, fit
+from converters.targets.graph import read_graph
 from converters.targets.seen import seen_on_xnnpack
 from edge_sdk.base import terminal
 from edge_sdk.base.errors import CalibrationError, ConversionError
@@ -92,6 +94,7 @@ def convert(
         recipe = Recipe() if recipe is None else Recipe.read(recipe)
     if key is not None and not isinstance(key, SigningKey):
         key = SigningKey.read(Path(key))
+    _check_place(Path(out))
     artifact = Artifact.of(model)
     profile = None if board is None else read_board(board)
     able = formats or _formats(artifact, profile)
@@ -181,11 +184,22 @@ def _forge(job: ForgeJob, folder: Path, say: Callable[[str], None]) -> Forged:
         except StageCrashError as error:
             culprits = [scheme for scheme in job.schemes if error.step == f"writing {scheme}"]
             if not job.may_fail or not culprits or culprits[0].precision == "float32":
-                raise
+                raise StageCrashError(f"{error}{_suspect(folder)}", step=error.step) from error
             crashed[str(culprits[0])] = str(error)
             job = msgspec.structs.replace(job, schemes=tuple(s for s in job.schemes if s != culprits[0]))
         else:
             return msgspec.structs.replace(forged, failed={**crashed, **forged.failed})
+
+
+_CRASH = {"IF", "WHILE", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"}
+
+
+def _suspect(folder: Path) -> str:
+    """The operator that a converter is known to crash on, from the float model that it wrote before; or nothing."""
+    path = folder / Scheme("tflite", "float32").file
+    operators = read_graph(path.read_bytes()).operators if path.is_file() else ()
+    found = next((operator for operator in operators if operator.kind in _CRASH), None)
+    return f" What it crashes on is operator #{found.index}, {found.kind} ({found.name})." if found else ""
 
 
 def _formats(artifact: Artifact, board: Board | None) -> tuple[str, ...]:
@@ -251,6 +265,19 @@ def _truth(folder: Path, recipe: Recipe, data: Dataset | None) -> bool:
     else:
         np.save(folder / "truth.npy", np.asarray(data.y, dtype=np.float64))
     return True
+
+
+def _check_place(out: Path) -> None:
+    """Refuse a place that cannot be written before the work rather than after it.
+
+    Raises:
+        ConversionError: It is a folder, or lies in none that can be written.
+    """
+    if out.is_dir():
+        raise ConversionError(f"{out} is a folder; -o wants a file, such as {out / 'model.edge'}.")
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise ConversionError(f"{out} cannot be written: {folder} is no folder that you may write in.")
 
 
 def _write(out: Path | str, manifest: Manifest, files: Mapping[str, bytes], key: SigningKey | None) -> Bundle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from edge_sdk.base.errors import ConversionError, EdgeError
 
 _JOB, _ANSWER, _LOG = "job.json", "answer.json", "log.txt"
 _MARK = "@stage "
+_LITTLE_BYTES = 64 * 1024
 _Job = TypeVar("_Job", bound=msgspec.Struct)
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
@@ -140,7 +142,9 @@ def scratch() -> Iterator[str]:
         try:
             yield name
         except OSError as error:
-            if isinstance(error, EdgeError) or error.errno != errno.ENOSPC:
+            # numpy says of a full disk how much it wrote, and gives no number.
+            is_full = error.errno == errno.ENOSPC or shutil.disk_usage(name).free < _LITTLE_BYTES
+            if isinstance(error, EdgeError) or not is_full:
                 raise
             raise ConversionError(
                 f"No space is left in {tempfile.gettempdir()} for a conversion's files. Free some, or set TMPDIR."

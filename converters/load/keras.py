@@ -17,6 +17,8 @@ from converters.load.shapes import first_line, fix_shape
 from converters.load.witness import Witness
 from edge_sdk.base.errors import ConversionError
 
+UNROLLED_STEPS = 256
+
 
 class KerasModel(GraphModel):
     """A Keras model in memory."""
@@ -25,6 +27,15 @@ class KerasModel(GraphModel):
         super().__init__(window, folder)
         self.versions["keras"] = keras.__version__
         self.notes += told(ports)
+        steps = 0 if len(ports) > 1 else _steps(source)
+        if 0 < steps <= UNROLLED_STEPS:
+            source = _unrolled(source, window)
+            self.notes.append(f"Recurrent layers are unrolled over {steps} steps: quantizers and ONNX take them so.")
+        elif steps:
+            self.notes.append(
+                f"Recurrent layers over {steps} steps are left as loops: int8 TFLite and ONNX refuse those. "
+                f"{UNROLLED_STEPS} steps and fewer are unrolled: cut shorter windows, or thin them out."
+            )
         self._path, self._source, self._ports = path, source, ports
         self._model = source
         if len(ports) > 1 or len(source.outputs) > 1:
@@ -103,6 +114,31 @@ def _named(given: Any, outputs: list[Any]) -> Any:
     """Outputs by name: the names survive into every format, the order of a list does not."""
     answer, *features = outputs
     return keras.Model(given, {"answer": answer, "features": features[0]} if features else answer)
+
+
+def _steps(model: Any) -> int:
+    """The most steps that a recurrent layer loops over; 0 = none loops."""
+    return max((int(layer.input.shape[1] or UNROLLED_STEPS + 1) for layer in model.layers if _loops(layer)), default=0)
+
+
+def _loops(layer: Any) -> bool:
+    inner = layer.forward_layer if isinstance(layer, keras.layers.Bidirectional) else layer
+    return isinstance(inner, keras.layers.LSTM | keras.layers.GRU | keras.layers.SimpleRNN) and not inner.unroll
+
+
+def _unrolled(model: Any, window: tuple[int, ...]) -> Any:
+    """The same model with its recurrent layers unrolled."""
+
+    def copy(layer: Any) -> Any:
+        config = layer.get_config()
+        if _loops(layer):
+            for part in (config, *(config[name]["config"] for name in ("layer", "backward_layer") if config.get(name))):
+                part["unroll"] = True
+        return type(layer).from_config(config)
+
+    clone = keras.models.clone_model(model, input_tensors=keras.Input(batch_shape=window), clone_function=copy)
+    clone.set_weights(model.get_weights())
+    return clone
 
 
 def _output_names(model: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from converters.load.base import Loaded
 from converters.scheme import Scheme
 from edge_sdk.base.errors import CalibrationError, ConversionError
 
+_WITH_WEIGHTS = ["Conv", "Gemm", "MatMul"]
+_FEW = 4
 _IR_VERSION = 8  # ONNX Runtime 1.12 and newer read it
 
 
@@ -82,10 +85,21 @@ def _quantize(
         per_channel=True,
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
+        op_types_to_quantize=_WITH_WEIGHTS if _is_unrolled(model) else None,
         calibrate_method=quantization.CalibrationMethod.MinMax,
         extra_options={"ActivationSymmetric": symmetric},
     )
     return written
+
+
+def _is_unrolled(model: Any) -> bool:
+    """Whether layers use one weight again and again, as an unrolled LSTM does.
+
+    Its gates are many small operators; quantizing each costs more time and size than it saves.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    users = Counter(name for node in model.graph.node if node.op_type in _WITH_WEIGHTS for name in node.input)
+    return any(count > _FEW and name in weights for name, count in users.items())
 
 
 class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,7 +81,7 @@ def _convert(
         converter.inference_input_type = converter.inference_output_type = tf.int16
     try:
         content: bytes = converter.convert()
-    except (ValueError, RuntimeError, TypeError) as error:
+    except Exception as error:  # TensorFlow's ConverterError has no public name
         raise ConversionError(f"TensorFlow cannot write {scheme.precision} TFLite: {_reason(error)}") from error
     return bytes(content)
 
@@ -157,6 +158,17 @@ def _batches(calibration: NDArray[np.float32]) -> Iterator[list[NDArray[np.float
 
 
 def _reason(error: Exception) -> str:
+    """The telling part of a foreign message: of MLIR's the operator and what is wrong with it, not where it was called.
+
+    Recurrent layers, which come as lists of tensors in a loop, get their cure.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "error:" in line or "not supported" in line.lower()]
-    return (telling or lines or [type(error).__name__])[0][:400]
+    line = (telling or lines or [type(error).__name__])[0]
+    operator = _MLIR.search(line)
+    told = f"operator {operator.group(1)} {operator.group(2)}" if operator else line
+    cure = " It is part of a recurrent layer: build the model with unroll=True." if "TensorList" in line else ""
+    return told[:400].rstrip(".") + "." + cure
+
+
+_MLIR = re.compile(r"'tf\w*\.(\w+)' op (.*)$")

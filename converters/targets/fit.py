@@ -74,6 +74,11 @@ def fit(model: bytes, board: Board, *, precision: str) -> Fit:
     model_format: Format = "tflite" if graph.format == "tflite" else "onnx"
     if model_format not in board.formats:
         raise ConversionError(f"{board.title} runs {', '.join(board.formats)}, not {model_format}.")
+    if graph.is_compiled and "edgetpu" not in board.rules:
+        raise ConversionError(
+            f"The model is compiled for the Edge TPU, and {board.title} has none. Give the model that it was compiled "
+            "from, or take a board with a Coral: coral-dev-board, raspberry-pi-5-coral-usb."
+        )
     as_int8 = precision == "int8" and not graph.is_quantized
     needed = {} if graph.is_compiled else runtimes(Scheme(model_format, precision), model)
     too_old = tuple(
@@ -81,9 +86,8 @@ def fit(model: bytes, board: Board, *, precision: str) -> Fit:
         for runtime in board.runtimes
         if runtime.name in needed and older(runtime.version, needed[runtime.name])
     )
-    found = tuple(
-        delegation(graph, delegate, as_int8=as_int8) for delegate in board.rules if format_of(delegate) == model_format
-    )
+    rules = ("edgetpu",) if graph.is_compiled else board.rules
+    found = tuple(delegation(graph, name, as_int8=as_int8) for name in rules if format_of(name) == model_format)
     return Fit(
         board=board.name,
         format=model_format,

@@ -46,6 +46,9 @@ def main(folder: Path) -> None:
         [keras.Input((LENGTH, CHANNELS)), layers.LSTM(4), layers.Dense(CLASSES, activation="softmax")]
     )
     recurrent.save(folder / "recurrent.keras")
+    recurrent.export(str(folder / "loops"), verbose=False)
+    long = keras.Sequential([keras.Input((300, 1)), layers.LSTM(2), layers.Dense(CLASSES, activation="softmax")])
+    long.save(folder / "long.keras")
 
 
 def _two_ports(folder: Path, x: np.ndarray, y: np.ndarray) -> None:

@@ -128,6 +128,13 @@ def test_a_float_tflite_becomes_int8(models: Path, tmp_path: Path) -> None:
     assert done.files["float32.tflite"] == (models / "float.tflite").read_bytes()
 
 
+def test_without_any_data_a_float_model_is_compared_on_random_windows(onnx_file: Path, tmp_path: Path) -> None:
+    done = convert(onnx_file, precision=("float32", "dynamic"), out=tmp_path / "out.edge")
+
+    assert [row.metric for row in done.report] == ["agreement", "agreement"]
+    assert any("random windows" in note for note in done.notes)
+
+
 def test_a_recipe_is_completed_by_what_the_model_says(onnx_file: Path, tmp_path: Path) -> None:
     done = convert(onnx_file, Recipe(rate_hz=2.0), calibration=X, out=tmp_path / "out.edge")
 
@@ -138,15 +145,33 @@ def test_a_recipe_is_completed_by_what_the_model_says(onnx_file: Path, tmp_path:
     assert any("--evaluate" in note for note in done.notes)
 
 
-def test_a_crash_of_the_converter_is_an_error_that_names_the_step(models: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match=r"int8 tflite.*unroll=True|int8 TFLite"):
-        convert(
-            models / "recurrent.keras",
-            calibration=models / "train.npz",
-            formats=("tflite",),
-            out=tmp_path / "out.edge",
-        )
+def test_a_crash_of_the_converter_is_an_error_that_names_step_and_operator(models: Path, tmp_path: Path) -> None:
+    x = SEEDED.normal(size=(20, 300, 1)).astype(np.float32)
+
+    with pytest.raises(ConversionError, match=r"crashed \(SIG.*int8 tflite.*unroll=True.*operator #\d+, WHILE"):
+        convert(models / "long.keras", calibration=x, formats=("tflite",), out=tmp_path / "out.edge")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_an_operator_that_tensorflow_refuses_is_named_with_the_cure(models: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=r"operator TensorListReserve requires.*unroll=True"):
+        convert(models / "loops", calibration=models / "train.npz", formats=("tflite",), out=tmp_path / "out.edge")
+
+
+def test_a_recurrent_keras_model_is_unrolled_and_converts(models: Path, tmp_path: Path) -> None:
+    done = convert(
+        models / "recurrent.keras",
+        calibration=models / "train.npz",
+        evaluate=models / "test.npz",
+        precision=("int8", "float32"),
+        out=tmp_path / "out.edge",
+    )
+
+    assert [(row.precision, row.format) for row in done.report[:2]] == [("int8", "tflite"), ("int8", "onnx")]
+    assert all(abs(row.quantized - row.float_value) < 0.03 for row in done.report)
+    assert len(done.files["int8.onnx"]) < 2.5 * len(done.files["float32.onnx"])
+    assert any("unrolled over 32 steps" in note for note in done.notes)
 
 
 def test_nan_weights_are_refused_by_name(tmp_path: Path) -> None:
