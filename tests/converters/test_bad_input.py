@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import joblib
 import numpy as np
 import onnx
@@ -24,10 +25,10 @@ CORAL = ROOT.parent / "shared" / "models" / "coral-edgetpu"
 X = np.random.default_rng(5).normal(size=(40, LENGTH, CHANNELS)).astype(np.float32)
 
 
-def refused(command: object, *arguments: str) -> tuple[int, str]:
+def refused(command: click.Command, *arguments: str | Path) -> tuple[int, str]:
     """Run a command that must fail; its exit code and message."""
     with pytest.raises(EdgeError) as caught:
-        CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)  # type: ignore[arg-type]
+        CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
     return caught.value.exit_code, str(caught.value)
 
 
