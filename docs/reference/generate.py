@@ -51,8 +51,8 @@ def configuration() -> str:
     parts = [
         "# Configuration",
         NOTICE,
-        "An unknown or repeated field is an error with file, line, column and the nearest name. Relative paths are relative to "
-        "the file. Passwords and keys are paths to files. A field without a default must be given.",
+        "An unknown or repeated field is an error with file, line, column and the nearest name. Relative paths are "
+        "relative to the file. Passwords and keys are paths to files. A field without a default must be given.",
     ]
     for title, kind in (
         ("station.yaml", StationConfig),
