@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,6 +26,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         key_file: Its private key.
         client_id: Our name at the broker: under it the broker keeps what comes while we are away.
         session_expiry_s: How long the broker keeps it.
+        fallback_urls: Brokers to try in order when it is away; they pass messages on to it.
+        mqtt_version: ``5``, or ``3.1.1`` for a broker that knows no newer one.
     """
 
     url: str = "mqtt://127.0.0.1:1883"
@@ -36,6 +38,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     key_file: Path | None = None
     client_id: str = "edge-monitor"
     session_expiry_s: int = 86_400
+    fallback_urls: tuple[str, ...] = ()
+    mqtt_version: Literal["5", "3.1.1"] = "5"
 
 
 class IngestConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,6 +26,7 @@ SHARED = (Kind.RESULT, Kind.PACK, Kind.EVENT, Kind.HEALTH)
 """What workers divide between them; the rest is retained, which a shared subscription is not given."""
 _CHUNK = 2000
 """Messages in one commit at most: bounds the latency of the first."""
+_LOOK_EVERY_S = 1.0
 
 
 def filters(*, share: str = "", is_worker: bool = False) -> tuple[str, ...]:
@@ -91,6 +92,7 @@ class Ingest:
     _due: anyio.Event = field(default_factory=anyio.Event)
     _stop: anyio.Event = field(default_factory=anyio.Event)
     _waiting: anyio.CancelScope | None = None
+    _is_outdated: bool = False
 
     async def run(self) -> None:
         """Work until `stop` or cancelled; a lost connection is made again after a jittered delay."""
@@ -135,14 +137,25 @@ class Ingest:
                         group.cancel_scope.cancel()
 
                 group.start_soon(watched, self._publish_receipts, name="receipts")
+                group.start_soon(self._look_for_change, transport, name="credentials")
                 await watched(self._receive)
                 group.cancel_scope.cancel()
             if lost:
                 raise lost[0]
             await self._publish(transport, len(self._receipts))
 
+    async def _look_for_change(self, transport: Transport) -> None:
+        """When a certificate or password was replaced, or a preferred broker may be back, connect anew, in order."""
+        while not transport.is_outdated():  # noqa: ASYNC110 (files change without telling)
+            await anyio.sleep(_LOOK_EVERY_S)
+        log.info("ingest connects anew", extra={"reason": "credentials or preferred broker"})
+        self._is_outdated = True
+        if self._waiting is not None:
+            self._waiting.cancel()
+
     async def _receive(self, transport: Transport) -> None:
-        while not self._stop.is_set():
+        self._is_outdated = False
+        while not (self._stop.is_set() or self._is_outdated):
             messages: Sequence[Message] = ()
             with anyio.CancelScope() as self._waiting:
                 messages = await transport.receive()

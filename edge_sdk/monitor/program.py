@@ -27,6 +27,7 @@ from edge_sdk.monitor.retention import Retention
 from edge_sdk.monitor.store.base import Store
 from edge_sdk.monitor.store.place import open_store
 from edge_sdk.monitor.store.reader import StoreReader
+from edge_sdk.mqtt.connect import make_transport
 from edge_sdk.mqtt.transport import BrokerAddress, Tls, Transport
 
 if TYPE_CHECKING:
@@ -202,13 +203,16 @@ async def _run(
 def connector(broker: BrokerConfig) -> Callable[[], Transport]:
     """What makes the monitor's connection: a persistent session, so that the broker keeps what comes meanwhile."""
     tls = Tls(ca_file=broker.ca_file, certificate_file=broker.certificate_file, key_file=broker.key_file)
-    address = BrokerAddress.parse(broker.url, tls=tls, username=broker.username, password_file=broker.password_file)
+    addresses = [
+        BrokerAddress.parse(
+            url, tls=tls, username=broker.username, password_file=broker.password_file, version=broker.mqtt_version
+        )
+        for url in (broker.url, *broker.fallback_urls)
+    ]
 
     def connect() -> Transport:
-        from edge_sdk.mqtt.paho import PahoTransport
-
-        return PahoTransport(
-            address,
+        return make_transport(
+            addresses,
             client_id=broker.client_id,
             clean_start=False,
             session_expiry_s=broker.session_expiry_s,

@@ -77,6 +77,7 @@ class World:
             site="lab",
             station="gate-7",
             epoch=self.outbox.epoch,
+            oldest=self.outbox.stats().oldest,
             version="1",
             board="test",
             started=to_datetime(SystemClock().wall_ns()),

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from edge_sdk.base.clock import SystemClock
+from edge_sdk.monitor.ingest import Ingest
+from edge_sdk.monitor.store.sqlite import SqliteStore
 from edge_sdk.mqtt.credentials import Credentials
 from edge_sdk.mqtt.paho import PahoTransport
 from edge_sdk.mqtt.transport import BrokerAddress, Tls
 from tests.brokers import mosquitto
+from tests.monitor.talk import Talker
 from tests.mqtt.test_bridge import World, running, until
 from tests.mqtt.test_tls import Authority, secure
 
@@ -67,3 +71,23 @@ async def test_a_station_takes_its_new_certificate_without_a_restart(tmp_path: P
     world.outbox.close()
 
     assert bridge.counters["bridge.connections_lost"] == 0
+
+
+async def test_a_monitor_takes_its_new_certificate_without_a_restart(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    tls = Tls(authority.file, *authority.issue("monitor"))
+    store = SqliteStore(tmp_path / "monitor.db")
+    with mosquitto(tmp_path / "broker", extra=secure(authority, tmp_path, "require_certificate true")) as broker:
+        address = BrokerAddress("127.0.0.1", broker.port, tls=tls)
+        ingest = Ingest(store, lambda: PahoTransport(address, client_id="monitor", clean_start=False), SystemClock())
+        async with running(ingest.run):
+            await until(lambda: ingest.state.is_connected)
+            renew(authority, "monitor")
+            await until(lambda: ingest.state.connections == 2)
+            async with PahoTransport(address, client_id="station") as station:
+                await station.publish([Talker().result(1)])
+            await until(lambda: ingest.state.commits == 1)
+            ingest.stop()
+    store.close()
+
+    assert ingest.state.last_error == ""

@@ -77,7 +77,6 @@ async def test_a_station_goes_to_its_second_broker_and_back_and_loses_nothing(tm
     assert set(world.stored) == {1, 2}
 
 
-@pytest.mark.slow
 async def test_the_way_back_is_found_by_itself(tmp_path: Path) -> None:
     world, spare = World(tmp_path / "a"), MemoryBroker()
     world.broker.stop()
