@@ -186,6 +186,12 @@ class GovernorConfig(_Strict, frozen=True, kw_only=True):
     look_every_s: Annotated[Positive, Meta(description="From one look at the board to the next, s.")] = 2.0
 
 
+class StatusConfig(_Strict, frozen=True, kw_only=True):
+    """The status endpoint: http://127.0.0.1:PORT/ for people, /metrics for Prometheus, /healthz for watchers."""
+
+    port: Annotated[int, Meta(ge=0, le=65535, description="Where it listens on 127.0.0.1; 0 = any free port.")] = 9120
+
+
 class LocationConfig(_Strict, frozen=True, kw_only=True):
     """Where the station stands."""
 
@@ -210,6 +216,9 @@ class StationConfig(_Strict, frozen=True, kw_only=True):
         Meta(description="When to work less; `governor: {}` = by these limits, absent = never."),
     ] = None
     health_every_s: Annotated[Positive, Meta(description="Seconds between health messages.")] = 10.0
+    status: Annotated[
+        StatusConfig | None, Meta(description="A status endpoint on this machine; `status: {}` = by these settings.")
+    ] = None
 
 
 def read_station(path: Path) -> StationConfig:

@@ -94,6 +94,20 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
     started: datetime
 
 
+class ModelLatency(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one model takes for a window, since the station's start.
+
+    Attributes:
+        windows: How many it has been given.
+        p50_ms: Half of the calls were quicker, milliseconds.
+        p99_ms: 99 of 100 calls were.
+    """
+
+    windows: int
+    p50_ms: float
+    p99_ms: float
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The payload of ``health``: numbers of the last minute or so.
 
@@ -107,8 +121,11 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         oldest: Lowest sequence number still held or ever to be given.
         counters: Everything counted since the start, by dotted name: ``results.accepted``, ``windows.rejected``.
         sensors: State of each sensor: ``running``, ``lost``, ``ended``.
-        temperature_c: Of the processor, where it can be read.
+        temperature_c: Of the hottest thermal zone, where it can be read.
+        throttled: Why the processor is slowed down: ``under_voltage``, ``cooling`` …
         rss_bytes: Resident memory of the process.
+        card_written_bytes: What has been written to the disk of the outbox since boot, by anybody.
+        latencies: How long each model takes, by stream and model: ``movement.accelerometer``.
         flags: Short words worth a person's eye.
     """
 
@@ -122,7 +139,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     counters: dict[str, int] = {}
     sensors: dict[str, str] = {}
     temperature_c: float | None = None
+    throttled: tuple[str, ...] = ()
     rss_bytes: int | None = None
+    card_written_bytes: int | None = None
+    latencies: dict[str, ModelLatency] = {}
     flags: tuple[str, ...] = ()
 
 

@@ -187,6 +187,11 @@ class Pipeline:
                 models[:] = [new if model is old else model for model in models]
         self._writer.know(self.models)
 
+    def close(self) -> None:
+        """Let go of the models."""
+        for model in self.models:
+            model.close()
+
     def flush(self) -> list[FusedResult]:
         """Give what is still waiting for late samples or absent sensors: the sources have ended."""
         jobs: list[tuple[Model, Window]] = []

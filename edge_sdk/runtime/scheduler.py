@@ -15,6 +15,7 @@ from edge_sdk.contract.window import Window
 from edge_sdk.inference.model import Model
 from edge_sdk.runtime.budget import Budget
 from edge_sdk.runtime.counters import Counters
+from edge_sdk.runtime.latency import Latency
 from edge_sdk.runtime.overload import Overload
 from edge_sdk.runtime.pipeline import Cut, Pipeline
 from edge_sdk.runtime.plan import ModelPlan
@@ -49,6 +50,7 @@ class Scheduler:
         pipeline: The stream.
         counters: ``windows.skipped.deadline``, ``windows.skipped.overload``, ``windows.skipped.governor``.
         every: Only every n-th window is predicted; the governor's.
+        latencies: How long calls of each model took, by its name.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Scheduler:
         overload: Overload | None = None,
     ) -> None:
         self.pipeline, self.counters, self.every = pipeline, Counters(), 1
+        self.latencies = {model.name: Latency() for model in pipeline.models}
         self._clock, self._plans, self._budget = clock, dict(plans or {}), budget or Budget(1)
         self._priority, self._deadline_ns, self._overload = priority, deadline_ns, overload or Overload()
         self._behind_ns, self._lock = 0, threading.Lock()
@@ -144,7 +147,7 @@ class Scheduler:
         if self._pool is not None:
             futures = [self._pool.submit(self._predict, group) for group in large[1:]]
             large = large[:1]
-        said = [pair for model, group in by_model.items() if not self._is_pooled(model) for pair in _predict(group)]
+        said = [pair for model, group in by_model.items() if not self._is_pooled(model) for pair in self._answer(group)]
         for group in large:
             said += self._predict(group)
         for future in futures:
@@ -159,16 +162,23 @@ class Scheduler:
         said = []
         for job in jobs:
             with self._budget.hold(self._plans[job.model.name].threads, priority=self._priority):
-                said.append((job, job.model.predict(job.window)))
+                said += self._answer([job])
+        return said
+
+    def _answer(self, jobs: Iterable[_Job]) -> list[tuple[_Job, Prediction]]:
+        """Call one model for each window, and keep how long that took."""
+        said = []
+        before_ns = self._clock.monotonic_ns()
+        for job in jobs:
+            said.append((job, job.model.predict(job.window)))
+            after_ns = self._clock.monotonic_ns()
+            self.latencies[job.model.name].took((after_ns - before_ns) / 1e9)
+            before_ns = after_ns
         return said
 
     def _is_pooled(self, model: Model) -> bool:
         plan = self._plans.get(model.name)
         return plan is not None and plan.pooled
-
-
-def _predict(jobs: Iterable[_Job]) -> list[tuple[_Job, Prediction]]:
-    return [(job, job.model.predict(job.window)) for job in jobs]
 
 
 def _number(job: _Job) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from edge_sdk.outbox.sqlite import SqliteOutbox
 from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.sensors.base import Sensor
 from edge_sdk.sensors.keeper import Keeper
-from edge_sdk.station.health import board_name
+from edge_sdk.station.vitals import board_name
 
 SENSORS = "edge_sdk.sensors"
 FUSERS = "edge_sdk.fusers"
@@ -81,8 +82,17 @@ class Assembly:
         return fuser
 
     def pipeline(self, stream: str, settings: StreamConfig) -> Pipeline:
-        """Build one stream: open its models, find their sensors."""
-        models = [self.model(model) for model in settings.models]
+        """Build one stream: open its models, find their sensors. Nothing stays open when it cannot be built."""
+        with ExitStack() as opening:
+            models = []
+            for chosen in settings.models:
+                models.append(self.model(chosen))
+                opening.callback(models[-1].close)
+            made = self._joined(stream, settings, models)
+            opening.pop_all()
+        return made
+
+    def _joined(self, stream: str, settings: StreamConfig, models: Sequence[Model]) -> Pipeline:
         pairs = list(zip(models, settings.models, strict=True))
         sensors = {model.name: chosen.sensor or model.bundle.manifest.sensor for model, chosen in pairs}
         for index, (name, sensor) in enumerate(sensors.items()):
@@ -112,7 +122,13 @@ class Assembly:
 
     def pipelines(self) -> list[Pipeline]:
         """Build every stream."""
-        return [self.pipeline(stream, settings) for stream, settings in self.config.streams.items()]
+        with ExitStack() as opening:
+            made = []
+            for stream, settings in self.config.streams.items():
+                made.append(self.pipeline(stream, settings))
+                opening.callback(made[-1].close)
+            opening.pop_all()
+        return made
 
     def sensor(self, name: str) -> Keeper:
         """Build one sensor with its keeper; nothing is opened yet. Raises ConfigError, PluginError, SensorError."""

@@ -107,25 +107,37 @@ def plan(config: Path, json_file: str | None) -> None:
 def run(config: Path, drain_s: float, log_level: str, log_json: bool, json_file: str | None) -> None:
     """Run CONFIG until told to stop, or until every sensor has ended.
 
-    SIGTERM and SIGINT stop it in order; what is not delivered by then stays in the outbox. With --json,
-    the counters are written at the end.
+    SIGTERM and SIGINT stop it in order; what is not delivered by then stays in the outbox. SIGHUP reads CONFIG again:
+    when it is refused, the station goes on as before. With --json, the counters are written at the end.
 
     \b
     Examples:
       edge-sdk station run station.yaml
       edge-sdk station run station.yaml --log-json
     """
+    import logging
+    import os
+
     import anyio
 
     from edge_sdk.base import logs
     from edge_sdk.base.clock import SystemClock
     from edge_sdk.config.station import read_station
     from edge_sdk.station.assembly import Assembly
+    from edge_sdk.station.credentials import with_credentials
+    from edge_sdk.station.notify import Notifier
     from edge_sdk.station.station import Station
 
     logs.configure(log_level, as_json=log_json)
+    tail = logs.Tail()
+    logging.getLogger().addHandler(tail)
     clock = SystemClock()
-    assembled = Station(Assembly(read_station(config), config, clock=clock), clock=clock)
+
+    def read() -> Assembly:
+        settings = with_credentials(read_station(config), os.environ.get("CREDENTIALS_DIRECTORY", ""))
+        return Assembly(settings, config, clock=clock)
+
+    assembled = Station(read(), clock=clock, notifier=Notifier.of(os.environ), tail=tail, reread=read)
 
     async def work() -> None:
         await assembled.run(drain_s=drain_s)

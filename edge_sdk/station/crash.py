@@ -117,26 +117,29 @@ class BlackBox:
         return self._run.bad_starts
 
     def open(self) -> Ending | None:
-        """Begin a run; how the one before ended, when that was not in order.
-
-        Raises:
-            OSError: The directory cannot be written.
-        """
-        self._directory.mkdir(parents=True, exist_ok=True)
+        """Begin a run; how the one before ended, when that was not in order. A full disk stops nobody."""
         last = self._read()
-        ending = self._ending(last) if last is not None else None
         if last is not None:
             self._run.bad_starts = last.bad_starts + 1
-        self._write()
-        self._trace = (self._directory / _TRACE_FILE).open("wb")
-        faulthandler.enable(self._trace)
+        ending = None
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            ending = self._ending(last) if last is not None else None
+            self._write()
+            self._trace = (self._directory / _TRACE_FILE).open("wb")
+        except OSError as error:
+            log.error("run cannot be written down", extra={"reason": str(error)})
+        else:
+            faulthandler.enable(self._trace)
         return ending
 
     def healthy(self) -> None:
         """This run does its work: bad starts are counted anew from the next one on."""
-        if self._run.bad_starts:
-            self._run.bad_starts = 0
+        self._run.bad_starts = 0
+        try:
             self._write()
+        except OSError as error:
+            log.error("healthy run cannot be written down", extra={"reason": str(error)})
 
     def record(self, error: BaseException, *, counters: Mapping[str, int], lines: Sequence[str]) -> Path | None:
         """Write down why the run ends; where, or None when the disk does not take it."""

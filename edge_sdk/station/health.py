@@ -1,36 +1,55 @@
-"""Health: what this machine feels like at the moment."""
+"""Health: what the station says of itself now and then."""
 
 from __future__ import annotations
 
-import os
-import platform
-from pathlib import Path
+from collections.abc import Mapping
+
+from edge_sdk.base.clock import Clock, ClockState, to_datetime
+from edge_sdk.contract.events import Health, ModelLatency
+from edge_sdk.outbox.base import Outbox
+from edge_sdk.runtime.latency import Latency
+from edge_sdk.station.vitals import Vitals
+from edge_sdk.station.works import Works
 
 
-def board_name() -> str:
-    """What the device tree calls this board; the architecture where there is none."""
-    try:
-        return Path("/proc/device-tree/model").read_text(encoding="ascii", errors="replace").strip("\x00\n ")
-    except OSError:
-        return platform.machine()
+def health_of(
+    station: str, *, works: Works, outbox: Outbox, vitals: Vitals, counters: Mapping[str, int], clock: Clock
+) -> Health:
+    """The numbers of this moment.
+
+    Args:
+        station: The station's id.
+        works: What runs.
+        outbox: What waits.
+        vitals: How the machine does.
+        counters: Everything counted since the start.
+        clock: When it is, and whether that can be believed.
+    """
+    stats = outbox.stats()
+    unsynced = ("clock_unsynced",) if clock.state() is ClockState.UNSYNCED else ()
+    throttled = tuple(f"throttled.{why}" for why in vitals.throttled)
+    return Health(
+        station=station,
+        t=to_datetime(clock.wall_ns()),
+        outbox_rows=stats.rows,
+        outbox_bytes=stats.file_bytes,
+        epoch=outbox.epoch,
+        oldest=stats.oldest,
+        counters=dict(counters),
+        sensors={name: state.value for name, state in works.engine.sensors.items()},
+        temperature_c=vitals.temperature_c,
+        throttled=vitals.throttled,
+        rss_bytes=vitals.rss_bytes,
+        card_written_bytes=vitals.card_written_bytes,
+        latencies={
+            f"{stream}.{model}": _told(latency) for (stream, model), latency in works.latencies.items() if len(latency)
+        },
+        flags=unsynced + throttled + works.flags,
+    )
 
 
-def temperature_c() -> float | None:
-    """The hottest thermal zone, °C; None where there is none."""
-    hottest: float | None = None
-    for zone in Path("/sys/class/thermal").glob("thermal_zone*/temp"):
-        try:
-            reading = int(zone.read_text(encoding="ascii")) / 1000.0
-        except (OSError, ValueError):  # a zone that is switched off answers with an error
-            continue
-        hottest = reading if hottest is None else max(hottest, reading)
-    return hottest
+def _told(latency: Latency) -> ModelLatency:
+    def quantile_ms(share: float) -> float:
+        return round((latency.quantile_s(share) or 0.0) * 1e3, 3)
 
-
-def rss_bytes() -> int | None:
-    """Resident memory of this process, bytes; None where the kernel does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return ModelLatency(windows=len(latency), p50_ms=quantile_ms(0.5), p99_ms=quantile_ms(0.99))

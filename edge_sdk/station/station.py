@@ -1,49 +1,69 @@
-"""The station: engine, outbox and bridge under one task group, from birth to an orderly death."""
+"""The station: works, outbox and bridge under one task group, from birth to an orderly death."""
 
 from __future__ import annotations
 
 import logging
-import math
 import signal
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 
-from edge_sdk.base.clock import Clock, ClockState, to_datetime
-from edge_sdk.contract.encoding import Encoding
+from edge_sdk.base.clock import Clock
+from edge_sdk.base.errors import ConfigError, EdgeError
+from edge_sdk.base.logs import Tail
 from edge_sdk.contract.envelope import OutboxRow
-from edge_sdk.contract.events import Birth, Health, Severity, StationEvent
-from edge_sdk.contract.topics import Topics
-from edge_sdk.mqtt.bridge import Bridge
-from edge_sdk.mqtt.connect import make_transport
-from edge_sdk.mqtt.transport import Message, Transport
-from edge_sdk.runtime.engine import Engine
-from edge_sdk.station.assembly import Assembly, broker_addresses
-from edge_sdk.station.governing import Governing
-from edge_sdk.station.health import rss_bytes, temperature_c
-from edge_sdk.station.planning import schedule
+from edge_sdk.contract.events import Birth, Health
+from edge_sdk.station.assembly import Assembly
+from edge_sdk.station.crash import BlackBox
+from edge_sdk.station.health import health_of
+from edge_sdk.station.herald import Herald, status_line
+from edge_sdk.station.link import make_bridge
+from edge_sdk.station.notify import Notifier
+from edge_sdk.station.status.facts import Facts
+from edge_sdk.station.status.server import StatusServer
 from edge_sdk.station.vitals import Gauges
+from edge_sdk.station.watchdog import Watchdog
+from edge_sdk.station.works import Works
 
 log = logging.getLogger(__name__)
 
-_DELEGATES_EVERY_S = 0.5
 _DRAIN_POLL_S = 0.05
+_GOODBYE_S = 10.0
+_HEALTHY_AFTER_S = 30.0
+_FIXED = ("site", "station", "state_directory", "outbox")
 
 
 class Station:
     """One station, assembled and ready to run.
 
     Attributes:
-        engine: Sensors, pipelines and commits.
+        works: Sensors, streams and the engine, as the present configuration makes them.
         bridge: From the outbox to the broker.
         outbox: Accepted results.
         final_counters: Everything counted, once `run` has returned.
     """
 
-    def __init__(self, assembly: Assembly, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        assembly: Assembly,
+        *,
+        clock: Clock,
+        notifier: Notifier | None = None,
+        tail: Tail | None = None,
+        reread: Callable[[], Assembly] | None = None,
+    ) -> None:
         """Open everything that a station needs before it can be born.
+
+        Args:
+            assembly: What the configuration says.
+            clock: Where time comes from.
+            notifier: The service manager; None = there is none.
+            tail: The last lines of the log, for a crash report.
+            reread: Reads the configuration again, for a reload; None = it cannot be reloaded.
 
         Raises:
             ConfigError: The configuration says what cannot be.
@@ -51,122 +71,213 @@ class Station:
             BackendError: A model cannot be run here.
             OutboxError: The outbox cannot be opened.
         """
-        config = assembly.config
-        self._assembly, self._config, self._clock = assembly, config, clock
+        self._assembly, self._clock, self._reread = assembly, clock, reread
+        self._notifier, self._tail = notifier or Notifier(), tail or Tail()
         self._started_ns = clock.wall_ns()
         self.final_counters: dict[str, int] = {}
-        self._addresses = broker_addresses(config.broker)
-        self.pipelines = assembly.pipelines()
-        self.streams = schedule(assembly, self.pipelines, clock=clock)
-        sensors = assembly.sensors()
-        self.outbox = assembly.outbox()
-        self.bridge = Bridge(
-            connect=self._connect,
-            topics=Topics(config.site, config.station),
-            outbox=self.outbox,
-            birth=self._birth,
-            clock=clock,
-            delivery=config.broker.delivery,
-            home_assistant=config.broker.home_assistant,
-            backlog_results_per_s=config.broker.backlog_results_per_s,
-            bytes_per_s=config.broker.limit_bytes_per_s or math.inf,
-            compressed=config.broker.compress_packs,
-            encoding=Encoding(config.broker.encoding),
-        )
-        self.engine = Engine(
-            sensors=sensors,
-            streams=self.streams,
-            outbox=self.outbox,
-            clock=clock,
-            accepted=self._accepted,
-            noticed=self._noticed,
-        )
-        self.governing: Governing | None = None
-        if config.governor is not None:
-            self.governing = Governing(
-                config.governor,
-                assembly,
-                self.streams,
-                gauges=Gauges(config.state_directory),
-                clock=clock,
-                noticed=self._noticed,
-            )
+        self._counted_before: Counter[str] = Counter()  # by works and bridges that are no more
+        self._following: Works | None = None
+        self._is_reloading = self._is_ending = False
+        self._bridge_scope: anyio.CancelScope | None = None
+        self._former_broker: Assembly | None = None
+        self._stopped = anyio.Event()
+        self._is_hurried = False
+        config = assembly.config
+        self._herald = Herald(config.station, clock=clock, announce=lambda event: self.bridge.announce(event))
+        self._gauges = Gauges(config.state_directory)
+        with ExitStack() as opening:
+            self.outbox = assembly.outbox()
+            opening.callback(self.outbox.close)
+            self._box = BlackBox(config.state_directory, clock=clock)
+            self._last_ending = self._box.open()
+            opening.callback(self._box.close, "refused")
+            self.works = self._make_works(assembly)
+            opening.callback(self.works.close)
+            self.bridge = make_bridge(config, outbox=self.outbox, birth=self._birth, clock=clock)
+            opening.pop_all()
+        self._watchdog = Watchdog(self._pulse, self._notifier, clock=clock)
 
     async def run(self, *, drain_s: float = 5.0) -> None:
-        """Run until every sensor has ended and the outbox is empty, or until SIGTERM or SIGINT.
+        """Run until every sensor has ended and the outbox is empty, or until SIGTERM or SIGINT. SIGHUP reloads.
 
         Args:
             drain_s: After a signal, how long the outbox may still drain; what is left stays on disk.
         """
-        log.info("station starts", extra={"station": self._config.station, "epoch": self.outbox.epoch})
-        self._tell_salvage()
+        name = self._assembly.config.station
+        log.info("station starts", extra={"station": name, "epoch": self.outbox.epoch})
+        self._herald.tell_salvage(self.outbox)
+        self._herald.tell_ending(self._last_ending)
         try:
-            async with self.bridge, anyio.create_task_group() as group:
-                group.start_soon(self.bridge.run, name=self.bridge.name)
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._keep_bridge, name="bridge")
+                await self._serve_status(group)
+                await group.start(self._obey_signals, group, drain_s, name="signals")
                 group.start_soon(self._report, name="health")
-                if self.governing is not None:
-                    group.start_soon(self.governing.run, name=self.governing.name)
-                group.start_soon(self._watch_delegates, name="delegates")
-                stopped = anyio.Event()
-                await group.start(self._stop_on_signal, stopped, name="signals")
-                await self.engine.run()
-                await self._drain(stopped, drain_s)
+                group.start_soon(self._watchdog.run, name=self._watchdog.name)
+                group.start_soon(self._settle, name="settle")
+                self._notifier.ready()
+                await self._work()
+                self._is_ending = True
+                await self._drain(drain_s)
                 self.bridge.announce(self.health())  # the last word says what is left behind
                 group.cancel_scope.cancel()
+        except Exception as error:
+            path = self._box.record(error, counters=self.counters(), lines=self._tail.lines)
+            log.error("station fails", extra={"report": path})
+            raise
         finally:
             left = self.outbox.stats().rows
             self.final_counters = self.counters()
+            self.works.close()
             self.outbox.close()
-            for stream in self.streams:
-                stream.close()
-                for model in stream.pipeline.models:
-                    model.close()
-            log.info("station stops", extra={"station": self._config.station, "outbox_rows": left})
+            self._box.close()
+            log.info("station stops", extra={"station": name, "outbox_rows": left})
+
+    async def reload(self) -> None:
+        """Read the configuration again and change over to it; when it is refused, the present one goes on."""
+        if self._is_reloading or self._is_ending or self._reread is None:
+            return
+        self._is_reloading = True
+        self._notifier.reloading()
+        try:
+            assembly, works = await anyio.to_thread.run_sync(self._prepare, self._reread)
+        except EdgeError as error:
+            log.error("configuration is refused", extra={"reason": str(error)})
+            self._herald.noticed("config.refused", f"The new configuration is refused, the old one goes on: {error}")
+        else:
+            await self._change_over(assembly, works)
+        finally:
+            self._is_reloading = False
+            self._notifier.ready()
 
     def health(self) -> Health:
         """Numbers of this moment."""
-        stats = self.outbox.stats()
-        unsynced = ("clock_unsynced",) if self._clock.state() is ClockState.UNSYNCED else ()
-        fallen = tuple(f"fallback.{name}" for name, why in self._fallbacks().items() if why)
-        flags = unsynced + fallen + (self.governing.flags if self.governing is not None else ())
-        return Health(
-            station=self._config.station,
-            t=to_datetime(self._clock.wall_ns()),
-            outbox_rows=stats.rows,
-            outbox_bytes=stats.file_bytes,
-            epoch=self.outbox.epoch,
-            oldest=stats.oldest,
+        return health_of(
+            self._assembly.config.station,
+            works=self.works,
+            outbox=self.outbox,
+            vitals=self._gauges.read(),
             counters=self.counters(),
-            sensors={name: state.value for name, state in self.engine.sensors.items()},
-            temperature_c=temperature_c(),
-            rss_bytes=rss_bytes(),
-            flags=flags,
+            clock=self._clock,
+        )
+
+    def facts(self) -> Facts:
+        """Everything that the status endpoint tells."""
+        return Facts(
+            birth=self._birth(),
+            health=self.health(),
+            vitals=self._gauges.read(),
+            outbox=self.outbox.stats(),
+            link=self.bridge.state.value,
+            latencies=self.works.latencies,
+            proven_age_s=self._watchdog.age_s,
+            proven_limit_s=self._watchdog.limit_s,
         )
 
     def counters(self) -> dict[str, int]:
         """Everything counted since the start."""
-        streams = (
-            {f"{one.pipeline.stream}.{name}": count for name, count in one.counters.all(one.pipeline.counters).items()}
-            for one in self.streams
-        )
-        dropped = {"outbox.dropped": self.outbox.stats().dropped}
-        return self.engine.counters.all(self.engine.sensor_counters, *streams, self.bridge.counters, dropped)
+        total = Counter(self._counted_before)
+        for counted in (self.works.counters(), self.bridge.counters, {"outbox.dropped": self.outbox.stats().dropped}):
+            total.update(counted)
+        return dict(sorted(total.items()))
 
-    async def _stop_on_signal(
-        self, stopped: anyio.Event, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    # ---- work, and the change from one configuration to another
+
+    async def _work(self) -> None:
+        """Run the works until they end; then those that a reload has put into `_following`."""
+        while True:
+            await self.works.run()
+            following, self._following = self._following, None
+            if following is None:
+                return
+            self._counted_before.update(self.works.counters())
+            retired, self.works = self.works, following
+            await anyio.to_thread.run_sync(retired.close)
+            self.bridge.announce(self._birth())
+            if self._stopped.is_set():
+                return
+
+    def _make_works(self, assembly: Assembly) -> Works:
+        return Works(
+            assembly,
+            outbox=self.outbox,
+            gauges=self._gauges,
+            clock=self._clock,
+            accepted=self._accepted,
+            noticed=self._herald.noticed,
+            turned=lambda: self.bridge.announce(self._birth()),
+        )
+
+    def _prepare(self, reread: Callable[[], Assembly]) -> tuple[Assembly, Works]:
+        """In a worker thread: everything that the new configuration needs, opened beside the old."""
+        assembly = reread()
+        changed = [name for name in _FIXED if getattr(assembly.config, name) != getattr(self._assembly.config, name)]
+        if changed:
+            raise ConfigError(
+                f"{assembly.path}: {', '.join(changed)} cannot change while the station runs. "
+                "Restart it: systemctl restart edge-station"
+            )
+        return assembly, self._make_works(assembly)
+
+    async def _change_over(self, assembly: Assembly, works: Works) -> None:
+        superseded, self._following = self._following, works
+        if self._is_ending:
+            superseded, self._following = works, None
+        if superseded is not None:
+            await anyio.to_thread.run_sync(superseded.close)
+        former, self._assembly = self._assembly, assembly
+        self.works.stop()
+        if assembly.config.broker != former.config.broker:
+            self._former_broker = former
+            self._connect_to(assembly)
+        log.info("configuration is loaded")
+        self._herald.noticed("config.loaded", "A new configuration is in use.")
+
+    def _connect_to(self, assembly: Assembly) -> None:
+        self._counted_before.update(self.bridge.counters)
+        self.bridge = make_bridge(assembly.config, outbox=self.outbox, birth=self._birth, clock=self._clock)
+        if self._bridge_scope is not None:
+            self._bridge_scope.cancel()
+
+    async def _keep_bridge(self) -> None:
+        """Run the bridge; after a reload that changed the broker, the one to that, or the former if it cannot be."""
+        while True:
+            with anyio.CancelScope() as self._bridge_scope:
+                try:
+                    await self.bridge.run()
+                except ConfigError as error:
+                    former, self._former_broker = self._former_broker, None
+                    if former is None:
+                        raise
+                    self._connect_to(former)
+                    self._herald.noticed("config.refused", f"The former broker stays in use: {error}")
+
+    # ---- beside the work
+
+    async def _obey_signals(
+        self,
+        group: anyio.abc.TaskGroup,
+        drain_s: float,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             task_status.started()
             async for number in signals:
+                if number == signal.SIGHUP:
+                    group.start_soon(self.reload, name="reload")
+                    continue
                 log.info("station is told to stop", extra={"signal": number.name})
-                stopped.set()
-                self.engine.stop()
+                self._is_hurried = self._stopped.is_set()
+                self._stopped.set()
+                self._notifier.stopping(drain_s + _GOODBYE_S)
+                self.works.stop()
 
-    async def _drain(self, stopped: anyio.Event, drain_s: float) -> None:
-        """Wait until the outbox is empty; after a signal no longer than `drain_s`."""
+    async def _drain(self, drain_s: float) -> None:
+        """Wait until the outbox is empty; after a signal no longer than `drain_s`, after a second one not at all."""
         begun_ns: int | None = None
-        while self.outbox.stats().rows:
-            if stopped.is_set():
+        while self.outbox.stats().rows and not self._is_hurried:
+            if self._stopped.is_set():
                 begun_ns = begun_ns or self._clock.monotonic_ns()
                 if self._clock.monotonic_ns() - begun_ns > drain_s * 1e9:
                     return
@@ -174,69 +285,38 @@ class Station:
 
     async def _report(self) -> None:
         while True:
-            self.bridge.announce(self.health())
-            await anyio.sleep(self._config.health_every_s)
+            health = self.health()
+            self.bridge.announce(health)
+            self._notifier.status(status_line(health, self.bridge.state.value))
+            await anyio.sleep(self._assembly.config.health_every_s)
 
-    async def _watch_delegates(self) -> None:
-        """Say it when a model changes between its delegate and the CPU: an event, and a new birth."""
-        known = self._fallbacks()
-        while True:
-            await anyio.sleep(_DELEGATES_EVERY_S)
-            now = self._fallbacks()
-            for name, why in now.items():
-                if bool(why) != bool(known.get(name)):
-                    says = f"runs on the CPU: {why}" if why else "runs on its delegate again."
-                    self._noticed(
-                        "delegate.lost" if why else "delegate.returned", f"Model {name} {says}", {"model": name}
-                    )
-            if now != known:
-                self.bridge.announce(self._birth())
-            known = now
-
-    def _fallbacks(self) -> dict[str, str]:
-        return {model.name: model.fallback for pipeline in self.pipelines for model in pipeline.models}
-
-    def _tell_salvage(self) -> None:
-        """The outbox file was damaged when it was opened: say what was saved and what was not."""
-        saved = self.outbox.salvaged
-        if saved is None:
+    async def _serve_status(self, group: anyio.abc.TaskGroup) -> None:
+        """Start the status endpoint; a port that is taken is told, and the station goes on without it."""
+        settings = self._assembly.config.status
+        if settings is None:
             return
-        self._noticed(
-            "outbox.salvaged",
-            f"The outbox was damaged: {len(saved.rows)} results were saved, at least {saved.damaged} were not. "
-            "Is the card failing?",
-            {"saved": len(saved.rows), "damaged": saved.damaged},
-        )
-        self.outbox.salvaged = None  # it holds every row that was saved
+        try:
+            await group.start(StatusServer(self.facts, port=settings.port).run, name=StatusServer.name)
+        except ConfigError as error:
+            log.warning("status endpoint is not there", extra={"reason": str(error)})
+            self._herald.noticed("status.refused", str(error))
+
+    async def _settle(self) -> None:
+        """After a while of proven work this start was a good one."""
+        await anyio.sleep(_HEALTHY_AFTER_S)
+        await self._pulse()
+        await anyio.to_thread.run_sync(self._box.healthy)
+
+    async def _pulse(self) -> None:
+        await self.works.engine.pulse()
 
     def _accepted(self, rows: Sequence[OutboxRow]) -> None:
         self.bridge.offer(rows)
 
-    def _noticed(self, name: str, message: str, detail: dict[str, Any]) -> None:
-        lost = name.endswith((".lost", ".stale", ".off_rate", ".refused", ".salvaged"))
-        self.bridge.announce(
-            StationEvent(
-                station=self._config.station,
-                t=to_datetime(self._clock.wall_ns()),
-                name=name,
-                severity=Severity.WARNING if lost else Severity.INFO,
-                message=message,
-                detail=detail,
-            )
-        )
-
     def _birth(self) -> Birth:
-        return self._assembly.birth(
-            self.pipelines,
+        return self.works.assembly.birth(
+            [stream.pipeline for stream in self.works.streams],
             epoch=self.outbox.epoch,
             oldest=self.outbox.stats().oldest,
             started_ns=self._started_ns,
-        )
-
-    def _connect(self, will: Message) -> Transport:
-        return make_transport(
-            self._addresses,
-            client_id=f"{self._config.site}-{self._config.station}-{self.outbox.epoch}",
-            will=will,
-            aliases=self._config.broker.limit_bytes_per_s is not None,
         )

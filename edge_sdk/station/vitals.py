@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from pathlib import Path
 
@@ -14,6 +15,11 @@ _SECTOR_BYTES = 512  # of /sys/block/*/stat, whatever the disk's own are
 _PROCESSOR = re.compile("cpu|processor|gpu", re.IGNORECASE)
 # Bits of the Raspberry Pi's get_throttled: now; the same, 16 higher: since it was started.
 _PI_BITS = ("under_voltage", "frequency_capped", "throttled", "soft_limit")
+
+
+def board_name() -> str:
+    """What the device tree calls this board; the architecture where there is none."""
+    return _text(Path("/proc/device-tree/model")) or platform.machine()
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sdk.base.clock import ManualClock
+from edge_sdk.base.clock import ManualClock, SystemClock
 from edge_sdk.contract.envelope import encode_body
 from edge_sdk.contract.reading import Reading
 from edge_sdk.contract.result import FusedResult
@@ -70,6 +70,17 @@ def test_models_side_by_side_answer_as_they_do_in_turn(
 
     assert len(in_turn) > 8
     assert bodies(together) == bodies(in_turn)
+
+
+@pytest.mark.parametrize("beside", [(), NAMES])
+def test_it_is_known_how_long_each_call_took(models: list[Model], beside: tuple[str, ...]) -> None:
+    scheduler = Scheduler(Pipeline(models), clock=SystemClock(), plans=pooled(*beside))
+
+    scheduler.push(readings([4, 2, 2]))
+    scheduler.close()
+
+    assert {name: len(latency) for name, latency in scheduler.latencies.items()} == dict.fromkeys(NAMES, 3)
+    assert all(latency.total_s > 0 for latency in scheduler.latencies.values())
 
 
 def test_under_the_policy_latest_only_the_newest_whole_moment_of_what_waits_is_predicted(models: list[Model]) -> None:

@@ -150,7 +150,6 @@ def _loaded(load: float) -> Iterator[Finding]:
 
 def _stream(assembly: Assembly, stream: str, settings: StreamConfig) -> str:
     pipeline = assembly.pipeline(stream, settings)
-    for model in pipeline.models:
-        model.close()
+    pipeline.close()
     how = settings.fusion.file.name if settings.fusion.file else settings.fusion.method
     return f"{how} of {', '.join(model.name for model in pipeline.models)}"
