@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--board", metavar="NAME", help="A name of `edge-sdk boards`, or your own .yaml.")
 @click.option("--require-delegated", type=click.FloatRange(0, 1), metavar="SHARE", help="Fail below this share.")
 @click.option("--sign", "key", metavar="KEYFILE", help="Sign with this key; `edge-sdk keys new` makes one.")
+@click.option("--no-cache", is_flag=True, help="Make everything anew; do not keep it either.")
 @click.option("-o", "--out", required=True, metavar="FILE", help="The bundle, out.edge.")
 @terminal.json_option
 def convert(
@@ -51,6 +56,7 @@ def convert(
     board: str | None,
     require_delegated: float | None,
     key: str | None,
+    no_cache: bool,
     out: str,
     json_file: str | None,
 ) -> None:
@@ -75,22 +81,37 @@ def convert(
         rate_hz=rate,
         labels=tuple(label.strip() for label in labels.split(",")) if labels else None,
     )
-    done = pipeline.convert(
-        model,
-        given,
-        out=out,
-        calibration=calibration,
-        evaluate=evaluate,
-        precision=precision,
-        max_drop=max_drop,
-        formats=formats or None,
-        shapes=dict(shape_of(text) for text in inputs),
-        board=board,
-        require_delegated=require_delegated,
-        key=key,
-    )
+    with _term_as_interrupt():
+        done = pipeline.convert(
+            model,
+            given,
+            out=out,
+            calibration=calibration,
+            evaluate=evaluate,
+            precision=precision,
+            max_drop=max_drop,
+            formats=formats or None,
+            shapes=dict(shape_of(text) for text in inputs),
+            board=board,
+            require_delegated=require_delegated,
+            key=key,
+            cache=not no_cache,
+        )
     _show(done)
     terminal.write_json(json_file, done.report)
+
+
+@contextmanager
+def _term_as_interrupt() -> Iterator[None]:
+    """Being asked to end is as Ctrl-C: what was begun is taken away again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def shape_of(text: str) -> tuple[str, tuple[int, ...]]:

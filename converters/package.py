@@ -70,6 +70,7 @@ def package(
         preprocess=recipe.preprocess,
         labels=recipe.labels if recipe.task == "classification" else (),
         unit=recipe.unit,
+        value_range=recipe.value_range,
         reconstructs=recipe.reconstructs,
         temperature=recipe.temperature,
         error_std=proof.error_std,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from converters.artifact import Artifact
 from converters.auto import choose
+from converters.cache import Cache
 from converters.dataset import Dataset, Given
 from converters.evaluate.proof import Proof, ProofJob, Proven
 from converters.forge import Forged, ForgeJob
@@ -22,7 +23,7 @@ from converters.package import Seal, package, provenance, runtimes
 from converters.recipe import Recipe
 from converters.report import VariantReport
 from converters.scheme import Scheme, every_scheme, schemes
-from converters.stage import StageCrashError, run_stage, scratch
+from converters.stage import StageCrashError, run_cached, scratch
 from converters.targets.fit import check_runtimes, fit
 from converters.targets.graph import read_graph
 from converters.targets.seen import seen_on_xnnpack
@@ -61,6 +62,7 @@ def convert(
     board: str | Path | None = None,
     require_delegated: float | None = None,
     key: SigningKey | Path | str | None = None,
+    cache: bool = True,
 ) -> Conversion:
     """Convert a trained model to a bundle that is proved on the runtimes that will serve it.
 
@@ -81,6 +83,8 @@ def convert(
             what its delegates take is recorded; None = any.
         require_delegated: Refuse a model of which the board's first delegate takes less of the operations, 0 to 1.
         key: Who signs, or a path to the key; None = unsigned.
+        cache: Take a stage's work from the user's cache where nothing that it depends on has changed, and keep it
+            there.
 
     Returns:
         The bundle as a reader will see it, with `report`.
@@ -126,30 +130,33 @@ def convert(
             may_fail=is_auto,
             symmetric=profile is not None and "tensorrt" in profile.rules,
         )
-        forged = _forge(job, folder, say)
+        kept = Cache.of_user() if cache else None
+        forged = _forge(job, folder, say, kept, artifact.digest)
         made = tuple(scheme for scheme in wanted if str(scheme) not in forged.failed)
-        proof = run_stage(
+        proof = run_cached(
             "converters.evaluate.proof",
             ProofJob(
                 recipe=forged.recipe, schemes=made, truth=_truth(folder, forged.recipe, prepared), may_fail=is_auto
             ),
             folder,
             Proof,
+            cache=kept,
+            source=artifact.digest,
             say=say,
         )
         proved = [scheme for scheme in made if str(scheme) not in proof.failed]
         sealed = [_seal(folder, scheme, profile, require_delegated) for scheme in proved]
         rows = [_row(forged, *pair) for pair in zip(sealed, proof.variants, strict=True)]
-        kept = [True] * len(rows)
+        is_kept = [True] * len(rows)
         if is_auto:
             rows = choose(rows, max_drop)
-            kept = [row.is_in_bundle for row in rows]
+            is_kept = [row.is_in_bundle for row in rows]
         origin = provenance(artifact, forged, calibration_data, evaluation_data)
         manifest, files = package(
             folder,
             forged,
-            msgspec.structs.replace(proof, variants=tuple(compress(proof.variants, kept))),
-            list(compress(sealed, kept)),
+            msgspec.structs.replace(proof, variants=tuple(compress(proof.variants, is_kept))),
+            list(compress(sealed, is_kept)),
             origin,
             profile.name if profile else "",
         )
@@ -175,12 +182,12 @@ def convert(
     )
 
 
-def _forge(job: ForgeJob, folder: Path, say: Callable[[str], None]) -> Forged:
+def _forge(job: ForgeJob, folder: Path, say: Callable[[str], None], cache: Cache | None, source: str) -> Forged:
     """Run the forge; where schemes may fail, a crash costs the scheme that it happened at, and nothing else."""
     crashed: dict[str, str] = {}
     while True:
         try:
-            forged = run_stage("converters.forge", job, folder, Forged, say=say)
+            forged = run_cached("converters.forge", job, folder, Forged, cache=cache, source=source, say=say)
         except StageCrashError as error:
             culprits = [scheme for scheme in job.schemes if error.step == f"writing {scheme}"]
             if not job.may_fail or not culprits or culprits[0].precision == "float32":

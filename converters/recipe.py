@@ -27,6 +27,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         preprocess: Steps from a window in physical units to the model's input, in order.
         labels: What the outputs mean, in order; empty = ``0, 1 …``.
         unit: Unit of the estimate (regression).
+        value_range: Lowest and highest estimate that can be right (regression).
         reconstructs: The model is an autoencoder: the estimate is how far its answer is from its input (regression).
         temperature: Calibration temperature of the probabilities (Guo et al. 2017).
         answer: Name of the output that answers, where the model has several; empty = the first.
@@ -43,6 +44,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     preprocess: tuple[Step, ...] = ()
     labels: tuple[str, ...] = ()
     unit: str = ""
+    value_range: tuple[float, float] | None = None
     reconstructs: bool = False
     temperature: float = 1.0
     answer: str = ""
@@ -58,6 +60,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for what, names in (("labels", self.labels), ("channels", tuple(channel.name for channel in self.channels))):
             if len(set(names)) != len(names):
                 raise ConfigError(f"The recipe's {what} are not all different: {', '.join(names)}. Rename the twins.")
+        if self.value_range is not None and (
+            self.task != "regression" or not self.value_range[0] <= self.value_range[1]
+        ):
+            raise ConfigError(
+                f"value_range is {list(self.value_range)}, task is {self.task}; wanted is a regression, and the lower end "
+                "first."
+            )
         if self.reconstructs and self.task != "regression":
             raise ConfigError("`reconstructs: true` is a regression; say `task: regression` as well.")
         if not self.temperature > 0:

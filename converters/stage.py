@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
@@ -11,17 +12,20 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from converters.cache import Cache, key_of
 from edge_sdk.base import errors
 from edge_sdk.base.errors import ConversionError, EdgeError
 
 _JOB, _ANSWER, _LOG = "job.json", "answer.json", "log.txt"
 _MARK = "@stage "
+_PR_SET_PDEATHSIG = 1
+_SCRATCH = "edge-sdk-convert-"
 _LITTLE_BYTES = 64 * 1024
 _Job = TypeVar("_Job", bound=msgspec.Struct)
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
@@ -77,7 +81,7 @@ def run_stage(
         (folder / _LOG).open("w+", encoding="utf-8", errors="replace") as log,
         subprocess.Popen(
             [sys.executable, "-m", module, str(folder)],
-            env={**os.environ, **_ENVIRONMENT},
+            env={**os.environ, **_ENVIRONMENT, "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -108,8 +112,54 @@ def run_stage(
     raise ConversionError(f"The converter ended with {code} at: {step}. Its last words: {' | '.join(tail[-3:])}")
 
 
+def run_cached(
+    module: str,
+    job: _Job,
+    folder: Path,
+    answer: type[_Answer],
+    *,
+    cache: Cache | None,
+    source: str,
+    say: Callable[[str], None] = print,
+) -> _Answer:
+    """As `run_stage`; what it makes is kept, and taken from there when nothing that it depends on has changed.
+
+    Args:
+        module: As `run_stage`.
+        job: As `run_stage`; where it has a `path`, `source` stands for the file there.
+        folder: As `run_stage`; every file in it belongs to what the stage depends on.
+        answer: As `run_stage`.
+        cache: Where; None = nowhere.
+        source: Digest of the model.
+        say: As `run_stage`.
+
+    Raises:
+        StageCrashError: As `run_stage`.
+        EdgeError: As `run_stage`.
+    """
+    if cache is None:
+        return run_stage(module, job, folder, answer, say=say)
+    placeless = msgspec.structs.replace(job, path="") if "path" in job.__struct_fields__ else job
+    before = _files(folder)
+    key = key_of(f"{module} {source} ".encode() + msgspec.json.encode(placeless, order="sorted"), before)
+    if cache.get(key, folder):
+        say(f"{module.rpartition('.')[2]}, kept from before")
+        return msgspec.json.decode((folder / _ANSWER).read_bytes(), type=answer)
+    times = {file: file.stat().st_mtime_ns for file in before}
+    made = run_stage(module, job, folder, answer, say=say)
+    new = [file for file in _files(folder) if times.get(file) != file.stat().st_mtime_ns]
+    cache.put(key, [*new, folder / _ANSWER])
+    return made
+
+
+def _files(folder: Path) -> list[Path]:
+    """What a stage reads and writes: files of the folder itself, without the traffic between the processes."""
+    return [file for file in folder.iterdir() if file.is_file() and file.name not in {_JOB, _ANSWER, _LOG}]
+
+
 def serve(job_type: type[_Job], work: Callable[[_Job, Path], msgspec.Struct]) -> None:
     """The other side: read the job, do the work, leave the answer or the error."""
+    _die_with_parent()
     folder = Path(sys.argv[1])
     job = msgspec.json.decode((folder / _JOB).read_bytes(), type=job_type)
     try:
@@ -131,14 +181,23 @@ def at(step: str) -> None:
     sys.stdout.flush()
 
 
+def _die_with_parent() -> None:
+    """On Linux: whoever kills the parent kills us; a converter must not work on for nobody."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 @contextmanager
 def scratch() -> Iterator[str]:
     """A folder for one conversion; gone afterwards, whatever happens.
 
+    What a killed conversion left is swept out by the next one.
+
     Raises:
         ConversionError: No space is left in it.
     """
-    with tempfile.TemporaryDirectory(prefix="edge-sdk-convert-", ignore_cleanup_errors=True) as name:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"{_SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as name:
         try:
             yield name
         except OSError as error:
@@ -149,6 +208,13 @@ def scratch() -> Iterator[str]:
             raise ConversionError(
                 f"No space is left in {tempfile.gettempdir()} for a conversion's files. Free some, or set TMPDIR."
             ) from error
+
+
+def _sweep() -> None:
+    for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
+        owner = left.name.removeprefix(_SCRATCH).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _leave(folder: Path, answer: msgspec.Struct) -> None:

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from converters.cache import Cache, key_of
+from converters.pipeline import convert
+from tests.converters.conftest import ROOT
+from tests.models import CHANNELS, LENGTH, onnx_model, weights
+
+RNG = np.random.default_rng(9)
+X = RNG.normal(size=(60, LENGTH, CHANNELS)).astype(np.float32)
+
+
+def test_what_was_kept_comes_back_and_a_changed_byte_does_not(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    (tmp_path / "a.bin").write_bytes(b"abc")
+    (tmp_path / "into").mkdir()
+    cache.put("key", [tmp_path / "a.bin"])
+
+    assert cache.get("key", tmp_path / "into")
+    assert (tmp_path / "into" / "a.bin").read_bytes() == b"abc"
+    (cache.folder / "key" / "a.bin").write_bytes(b"abd")
+    assert not cache.get("key", tmp_path / "into")
+    assert not cache.get("other", tmp_path / "into")
+
+
+def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache", limit_bytes=2500)
+    (tmp_path / "a.bin").write_bytes(bytes(1000))
+    for n in range(4):
+        cache.put(f"key{n}", [tmp_path / "a.bin"])
+        os.utime(cache.folder / f"key{n}", (n, n))
+
+    cache.put("last", [tmp_path / "a.bin"])
+
+    assert sorted(entry.name for entry in cache.folder.iterdir()) == ["key3", "last"]
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    Cache(tmp_path / "file" / "cache").put("key", [tmp_path / "file"])
+
+
+def test_a_key_follows_from_the_wish_and_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"1")
+    keys = {key_of(b"job", [tmp_path / "a"]), key_of(b"other", [tmp_path / "a"])}
+    (tmp_path / "a").write_bytes(b"2")
+
+    assert len({*keys, key_of(b"job", [tmp_path / "a"])}) == 3
+
+
+def test_the_second_conversion_is_quick_and_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "dense.onnx"
+    path.write_bytes(onnx_model(weights(seed=8)))
+    times, digests = [], []
+    for name in ("first", "second"):
+        begun = time.perf_counter()
+        done = convert(path, calibration=X, evaluate=(X, np.arange(60) % 3), out=tmp_path / f"{name}.edge")
+        times.append(time.perf_counter() - begun)
+        digests.append(done.digest)
+    anew = convert(path, calibration=X, evaluate=(X, np.arange(60) % 3), out=tmp_path / "anew.edge", cache=False)
+
+    assert times[1] < 0.5 * times[0]
+    assert digests == [anew.digest] * 2
+    other = convert(path, calibration=X * 2, evaluate=(X, np.arange(60) % 3), out=tmp_path / "other.edge")
+    assert other.digest != anew.digest
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, models: Path, asked: signal.Signals) -> None:
+    (tmp_path / "tmp").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    command = [sys.executable, "-m", "edge_sdk.cli", "convert"]
+    process = subprocess.Popen(
+        [*command, str(models / "model.keras"), "--calibration", str(models / "train.npz"), "--no-cache",
+         "-o", str(tmp_path / "out.edge")],
+        cwd=ROOT, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        stage = _wait_for_a_stage(process)
+        process.send_signal(asked)
+        process.wait(timeout=20)
+        assert process.returncode in {130, -signal.SIGKILL}
+
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{stage}/cmdline").exists() and Path(f"/proc/{stage}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the stage's process lives on"
+        time.sleep(0.02)
+    assert not (tmp_path / "out.edge").exists()
+    if asked is signal.SIGKILL:  # nobody could sweep: the next one does
+        path = tmp_path / "dense.onnx"
+        path.write_bytes(onnx_model(weights()))
+        subprocess.run(
+            [*command, str(path), "--precision", "float32", "-o", str(tmp_path / "out.edge")],
+            cwd=ROOT, env=environment, check=True, capture_output=True,
+        )  # fmt: skip
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def _wait_for_a_stage(process: subprocess.Popen[str]) -> int:
+    """The id of the process that holds TensorFlow, once it is there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        if children:
+            return int(children[0])
+        time.sleep(0.02)
+    raise AssertionError("no stage was begun")
