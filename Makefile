@@ -35,7 +35,7 @@ demo: setup ## The main job, end to end, on real recordings
 	$(BIN)/edge-sdk demo
 
 test: setup ## Lint, types, floors and the whole test suite: what decides whether a change lands
-	@$(MAKE) --no-print-directory debian-packages PACKAGES="mosquitto mosquitto-clients chromium postgresql strace gcc libc6-dev"
+	@$(MAKE) --no-print-directory debian-packages PACKAGES="mosquitto mosquitto-clients chromium postgresql strace gcc libc6-dev libportaudio2"
 	@$(MAKE) --no-print-directory lint types floors pytest
 
 lint: setup ## ruff

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
+import fcntl
 import os
+import struct
 import threading
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from ctypes.util import find_library
 from dataclasses import dataclass
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
 import paho.mqtt.client as paho
+import pytest
+from numpy.typing import NDArray
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.brokers import mosquitto
@@ -473,3 +482,113 @@ def circuitpython(directory: Path) -> Iterator[Stand]:
         "rate_hz": 20,
     }
     yield Stand(options, *moved(chip))
+
+
+# ---- audio and images
+
+
+def wav_bytes(samples: NDArray[Any], rate_hz: int, *, form: int = 1, bits: int = 16) -> bytes:
+    """A WAV file with samples that are written as they shall stand in it, ``(n, channels)``."""
+    channels = samples.shape[1] if samples.dtype != np.uint8 or bits == 8 else 1
+    body = samples.tobytes()
+    frame = channels * bits // 8
+    head = struct.pack("<HHIIHH", form, channels, rate_hz, rate_hz * frame, frame, bits)
+    chunks = b"fmt " + struct.pack("<I", 16) + head + b"LIST" + struct.pack("<I", 3) + b"abc\0"
+    chunks += b"data" + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+@stand("wav", can_be_lost=False, ends=True)
+def wav(directory: Path) -> Iterator[Stand]:
+    ramp = np.arange(8000, dtype="<i2").reshape(-1, 1)
+    (directory / "a.wav").write_bytes(wav_bytes(ramp, 8000))
+    yield Stand({"file": directory / "a.wav", "block_s": 0.1, "speed": 4})
+
+
+ALSA = """\
+</usr/share/alsa/alsa.conf>
+pcm.recorded {{
+  type file
+  slave.pcm null
+  file /dev/null
+  infile {fifo}
+  format raw
+  hint {{ show on description "a recording" }}
+}}
+"""
+
+
+@cache
+def alsa_fifo() -> Path:
+    """An input of ALSA's that plays what is written to a pipe; it is configured once, before PortAudio looks."""
+    if find_library("portaudio") is None or not Path("/usr/share/alsa/alsa.conf").is_file():
+        pytest.skip("PortAudio is not installed: apt-get install libportaudio2")
+    directory = Path(mkdtemp(prefix="edge-alsa-"))
+    atexit.register(rmtree, directory, ignore_errors=True)
+    os.mkfifo(directory / "sound")
+    (directory / "asound.conf").write_text(ALSA.format(fifo=directory / "sound"))
+    os.environ["ALSA_CONFIG_PATH"] = str(directory / "asound.conf")
+    return directory / "sound"
+
+
+@stand("microphone", can_be_lost=False)
+def microphone(directory: Path) -> Iterator[Stand]:
+    fd = os.open(alsa_fifo(), os.O_RDWR | os.O_NONBLOCK)
+    fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 4096)  # what was played before somebody listens is not heard all at once
+
+    def play(turn: int) -> None:
+        try:
+            os.write(fd, np.full(400, 0.25, "<f4").tobytes())
+        except BlockingIOError:  # nobody listens
+            return
+
+    try:
+        with repeating(play, every_s=0.025):
+            yield Stand({"device": "recorded", "rate_hz": 16_000, "block_s": 0.05})
+    finally:
+        os.close(fd)
+
+
+def picture(path: Path, value: int) -> None:
+    """A picture whose upper half is `value` and whose lower half is red."""
+    import cv2
+
+    image = np.full((48, 64, 3), value, np.uint8)
+    image[24:] = (0, 0, 255)  # blue, green, red
+    assert cv2.imwrite(str(path), image)
+
+
+@stand("image_folder")
+def image_folder(directory: Path) -> Iterator[Stand]:
+    folder = directory / "images"
+    folder.mkdir()
+    for n in range(6):
+        picture(folder / f"{n}.png", 10 * n)
+    options = {"folder": folder, "width": 8, "height": 6, "frames_hz": 20, "repeat": True}
+    yield Stand(options, *moved(folder))
+
+
+@stand("camera")
+def camera(directory: Path) -> Iterator[Stand]:
+    """OpenCV reads a video file as it reads a camera; a camera that is pulled out is a file that ends, and is gone."""
+    import cv2
+
+    video = directory / "video.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 20, (64, 48))
+    assert writer.isOpened()
+    for n in range(600):
+        writer.write(np.full((48, 64, 3), n % 250, np.uint8))
+    writer.release()
+    cut, mend = moved(video)
+
+    def pulled_out() -> None:
+        cut()
+        with video.with_name("_away_video.avi").open("r+b") as file:
+            file.truncate(5_000)
+
+    def put_back() -> None:
+        mend()
+        video.write_bytes(whole)
+
+    whole = video.read_bytes()
+    yield Stand({"device": str(video), "width": 8, "height": 6, "frames_hz": 20}, pulled_out, put_back)
