@@ -72,7 +72,7 @@ def package(
         unit=recipe.unit,
         value_range=recipe.value_range,
         reconstructs=recipe.reconstructs,
-        temperature=recipe.temperature,
+        temperature=recipe.temperature or (proof.temper.temperature if proof.temper else 1.0),
         error_std=proof.error_std,
         board=board,
         variants=tuple(variants),

@@ -114,6 +114,7 @@ def convert(
     with scratch() as name, terminal.progress("preparing the data", len(wanted) * 2 + 4) as bar:
         folder = Path(name)
         prepared = _prepare(folder, recipe, calibration_data, evaluation_data)
+        shared = _shared(calibration_data, evaluation_data)
 
         def say(step: str) -> None:
             bar.advance()
@@ -136,7 +137,11 @@ def convert(
         proof = run_cached(
             "converters.evaluate.proof",
             ProofJob(
-                recipe=forged.recipe, schemes=made, truth=_truth(folder, forged.recipe, prepared), may_fail=is_auto
+                recipe=forged.recipe,
+                schemes=made,
+                truth=_truth(folder, forged.recipe, prepared),
+                is_held_out=shared == 0,
+                may_fail=is_auto,
             ),
             folder,
             Proof,
@@ -152,6 +157,8 @@ def convert(
             rows = choose(rows, max_drop)
             is_kept = [row.is_in_bundle for row in rows]
         origin = provenance(artifact, forged, calibration_data, evaluation_data)
+        if proof.temper is not None:
+            origin["temperature"] = msgspec.to_builtins(proof.temper)
         manifest, files = package(
             folder,
             forged,
@@ -174,7 +181,7 @@ def convert(
     failures = {**forged.failed, **proof.failed}
     notes = [
         *forged.notes,
-        *_notes(recipe, evaluation_data),
+        *_notes(recipe, evaluation_data, shared),
         *(f"{what} is out: {why}" for what, why in failures.items()),
     ]
     return Conversion(
@@ -321,8 +328,22 @@ def _row(forged: Forged, seal: Seal, proven: Proven) -> VariantReport:
     )
 
 
-def _notes(recipe: Recipe, evaluation: Dataset | None) -> list[str]:
+def _shared(calibration: Dataset | None, evaluation: Dataset | None) -> int:
+    """How many evaluation windows are calibration windows as well; up to 1 % is chance, and counts as none."""
+    if calibration is None or evaluation is None:
+        return 0
+    known = {window.tobytes() for window in calibration.x}
+    shared = sum(window.tobytes() in known for window in evaluation.x)
+    return shared if 100 * shared > len(evaluation.x) else 0
+
+
+def _notes(recipe: Recipe, evaluation: Dataset | None, shared: int) -> list[str]:
     notes = []
+    if shared and evaluation is not None:
+        notes.append(
+            f"{shared} of {len(evaluation.x)} evaluation windows are calibration windows too: what is measured on them "
+            "flatters, and no temperature was fitted. Give windows that neither training nor calibration saw."
+        )
     if recipe.windowing is None and recipe.rate_hz is None:
         notes.append("No sample rate was given: the bundle says 1 Hz. Give --rate HZ, or windowing in the recipe.")
     if evaluation is None or evaluation.y is None:

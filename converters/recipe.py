@@ -29,7 +29,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         unit: Unit of the estimate (regression).
         value_range: Lowest and highest estimate that can be right (regression).
         reconstructs: The model is an autoencoder: the estimate is how far its answer is from its input (regression).
-        temperature: Calibration temperature of the probabilities (Guo et al. 2017).
+        temperature: Calibration temperature of the probabilities (Guo et al. 2017); None = fitted on the evaluation
+            data, where it has truth, 50 windows and none of the calibration data; else 1.
         answer: Name of the output that answers, where the model has several; empty = the first.
         features: Name of the output, or in Keras and ONNX of a layer, that is handed on to fusion beside the answer;
             empty = of two outputs the other one, else none.
@@ -46,7 +47,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     unit: str = ""
     value_range: tuple[float, float] | None = None
     reconstructs: bool = False
-    temperature: float = 1.0
+    temperature: float | None = None
     answer: str = ""
     features: str = ""
 
@@ -64,12 +65,12 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             self.task != "regression" or not self.value_range[0] <= self.value_range[1]
         ):
             raise ConfigError(
-                f"value_range is {list(self.value_range)}, task is {self.task}; wanted is a regression, and the lower end "
-                "first."
+                f"value_range is {list(self.value_range)}, task is {self.task}; wanted is a regression, and the lower "
+                "end first."
             )
         if self.reconstructs and self.task != "regression":
             raise ConfigError("`reconstructs: true` is a regression; say `task: regression` as well.")
-        if not self.temperature > 0:
+        if self.temperature is not None and not self.temperature > 0:
             raise ConfigError(f"temperature is {self.temperature}; wanted is a positive number, 1 = as the model says.")
 
     @classmethod

@@ -180,9 +180,18 @@ def _card(bundle: Bundle) -> dict[str, str]:
         "preprocessing": _text([msgspec.to_builtins(step) for step in manifest.preprocess]),
         "labels": ", ".join(manifest.labels) or "-",
         "unit": manifest.unit or "-",
-        "temperature": f"{manifest.temperature:g}",
+        "temperature": f"{manifest.temperature:g}{_fitted(manifest.provenance.get('temperature'))}",
         "board": manifest.board or "any",
     }
+
+
+def _fitted(temper: dict[str, Any] | None) -> str:
+    if not temper:
+        return ""
+    return (
+        f", fitted on {temper['n']} windows: calibration error {temper['ece_before']:.1%} without it, "
+        f"{temper['ece']:.1%} with it"
+    )
 
 
 def _channel(channel: Channel) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from converters.evaluate.interval import auc, mean_interval, wilson
 from converters.evaluate.latency import median_ms, side_by_side
+from converters.evaluate.temperature import Temper, fit_temperature
 from converters.recipe import Recipe
 from converters.scheme import Scheme
 from converters.stage import at, serve
@@ -32,6 +33,7 @@ class ProofJob(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         recipe: The completed recipe.
         schemes: Variants in the job's folder; the float32 ones of their formats are there too.
+        is_held_out: The evaluation windows are none of the calibration's.
         may_fail: A variant that answers wrongly is named in the answer instead of ending the work.
         truth: Whether ``truth.npy`` holds what the evaluation windows are.
     """
@@ -39,6 +41,7 @@ class ProofJob(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     schemes: tuple[Scheme, ...]
     truth: bool
+    is_held_out: bool = False
     may_fail: bool = False
 
 
@@ -76,11 +79,13 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         variants: One for each scheme that did not fail.
         failed: Why a variant must not be deployed, by its scheme's name.
         error_std: Standard deviation of the first variant's error against the truth (regression).
+        temper: The temperature of the first variant's probabilities; None where none was fitted.
     """
 
     variants: tuple[Proven, ...]
     failed: dict[str, str] = {}
     error_std: float | None = None
+    temper: Temper | None = None
 
 
 class _Opened(NamedTuple):
@@ -99,7 +104,10 @@ def prove(job: ProofJob, folder: Path) -> Proof:
     source_features = np.load(path, allow_pickle=False) if path.is_file() else None
     checks = _choose_checks(source)
     floats = {scheme.format: _open(Scheme(scheme.format, "float32"), folder) for scheme in job.schemes}
-    proven, failed, error_std = [], {}, None
+    proven: list[Proven] = []
+    failed: dict[str, str] = {}
+    error_std, temper = None, None
+    wants_temper = job.recipe.task == "classification" and job.recipe.temperature is None and job.is_held_out
     for scheme in job.schemes:
         at(f"proving {scheme} on {RUNTIME[scheme.format]}")
         try:
@@ -121,6 +129,8 @@ def prove(job: ProofJob, folder: Path) -> Proof:
         told = _told(job.recipe, answers, data)
         if job.recipe.task == "regression" and truth is not None and error_std is None and not job.recipe.reconstructs:
             error_std = float(np.std(told[:, 0] - truth))
+        if wants_temper and truth is not None and not proven:
+            temper = fit_temperature(answers, truth)
         proven.append(
             Proven(
                 inputs=opened.variant.inputs,
@@ -135,7 +145,7 @@ def prove(job: ProofJob, folder: Path) -> Proof:
             )
         )
         opened.backend.close()
-    return Proof(variants=tuple(proven), failed=failed, error_std=error_std)
+    return Proof(variants=tuple(proven), failed=failed, error_std=error_std, temper=temper)
 
 
 def _open(scheme: Scheme, folder: Path) -> _Opened:
