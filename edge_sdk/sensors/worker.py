@@ -17,7 +17,6 @@ from edge_sdk.sensors.base import Emit
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-_PATIENCE_S = 2.0
 
 
 class Closable(Protocol):
@@ -46,15 +45,16 @@ class Worker:
     """Does blocking calls of one sensor in a thread, one at a time.
 
     Each sensor has a limiter of its own: forty slow sensors would otherwise take all threads of the process, and the
-    outbox would wait for them. A call that hangs when the sensor is cancelled is left behind after two seconds, with
+    outbox would wait for them. A call that hangs when the sensor is cancelled is left behind after a while, with
     what it has open: closing a file descriptor under a thread that reads it could let it read another file.
 
     Args:
         name: The sensor's name, for errors.
+        patience_s: How long a call may go on after the sensor was cancelled.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, *, patience_s: float = 2.0) -> None:
+        self._name, self._patience_s = name, patience_s
         self._limiter = anyio.CapacityLimiter(1)
         self._lock = threading.Lock()
         self._call: _Call[Any] | None = None
@@ -80,7 +80,7 @@ class Worker:
     async def close(self, close: Callable[[], None]) -> None:
         """Close what was opened, even while being cancelled, unless a call still hangs."""
         with anyio.CancelScope(shield=True):
-            if self._call is None or await anyio.to_thread.run_sync(self._call.over.wait, _PATIENCE_S):
+            if self._call is None or await anyio.to_thread.run_sync(self._call.over.wait, self._patience_s):
                 await anyio.to_thread.run_sync(close)
             else:
                 log.error("sensor hangs and is left behind", extra={"sensor": self._name})

@@ -141,7 +141,7 @@ HWMON = {
 @stand("hwmon")
 def hwmon(directory: Path) -> Iterator[Stand]:
     sysfs = tree(directory / "sys", HWMON)
-    options = {"chip": "ina219", "channels": ["in1", "curr1", "power1"], "rate_hz": 20, "sysfs": sysfs}
+    options = {"chip": "ina219", "channels": ["in1", "curr1", "power1"], "rate_hz": 20, "block_s": 0.05, "sysfs": sysfs}
     yield Stand(options, *moved(sysfs / "class/hwmon/hwmon1"))
 
 
@@ -156,7 +156,7 @@ THERMAL = {
 @stand("thermal")
 def thermal(directory: Path) -> Iterator[Stand]:
     sysfs = tree(directory / "sys", THERMAL)
-    options = {"zones": ["gpu-thermal", "thermal_zone0"], "rate_hz": 20, "sysfs": sysfs}
+    options = {"zones": ["gpu-thermal", "thermal_zone0"], "rate_hz": 20, "block_s": 0.05, "sysfs": sysfs}
     yield Stand(options, *moved(sysfs / "class/thermal/thermal_zone1"))
 
 
@@ -179,7 +179,13 @@ DEVICE = "bus/iio/devices/iio:device0"
 @stand("iio")
 def iio(directory: Path) -> Iterator[Stand]:
     tree(directory / "sys" / DEVICE, IIO)
-    options = {"device": "lsm6dsox", "channels": ["accel_x", "temp"], "rate_hz": 20, "sysfs": directory / "sys"}
+    options = {
+        "device": "lsm6dsox",
+        "channels": ["accel_x", "temp"],
+        "rate_hz": 20,
+        "block_s": 0.05,
+        "sysfs": directory / "sys",
+    }
     yield Stand(options, *moved(directory / "sys" / DEVICE))
 
 
@@ -454,7 +460,12 @@ def http(directory: Path) -> Iterator[Stand]:
         is_there = True
 
     with web_server(answer) as server:
-        options = {"url": f"{server.url}/status", "channels": {"temperature": "air.t", "relay": "on"}, "rate_hz": 15}
+        options = {
+            "url": f"{server.url}/status",
+            "channels": {"temperature": "air.t", "relay": "on"},
+            "rate_hz": 20,
+            "block_s": 0.05,
+        }
         yield Stand(options, cut, mend, unit_is_known=False)
 
 
@@ -464,7 +475,8 @@ def modbus(directory: Path) -> Iterator[Stand]:
         options = {
             "host": "127.0.0.1",
             "port": server.port,
-            "rate_hz": 15,
+            "rate_hz": 20,
+            "block_s": 0.05,
             "registers": {"t": {"address": 0, "unit": "0.1 °C"}, "p": {"address": 1, "unit": "hPa"}},
         }
         yield Stand(options, server.stop, server.start)
@@ -480,6 +492,7 @@ def circuitpython(directory: Path) -> Iterator[Stand]:
         "arguments": {"file": str(chip)},
         "channels": {"temperature": "temperature", "x": "acceleration.0", "z": "acceleration.2"},
         "rate_hz": 20,
+        "block_s": 0.05,
     }
     yield Stand(options, *moved(chip))
 

@@ -113,7 +113,12 @@ async def test_what_is_cancelled_before_it_begins_never_begins() -> None:
 
 
 async def test_a_call_that_hangs_is_left_behind_with_what_it_has_open(caplog: pytest.LogCaptureFixture) -> None:
-    worker, hanging, let_go, closed = Worker("tape"), threading.Event(), threading.Event(), threading.Event()
+    worker, hanging, let_go, closed = (
+        Worker("tape", patience_s=0.1),
+        threading.Event(),
+        threading.Event(),
+        threading.Event(),
+    )
 
     def hang() -> None:
         hanging.set()
