@@ -88,7 +88,7 @@ def run(
 
 def _log(verbose: bool) -> None:
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    for chatty in ("uvicorn.error", "uvicorn.access", "asyncio"):
+    for chatty in ("alembic", "uvicorn.error", "uvicorn.access", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -15,7 +15,7 @@ from edge_sdk.base.yaml import parse_yaml
 from edge_sdk.monitor.config import MonitorConfig
 from edge_sdk.monitor.store.reader import StoreReader
 from tests.brokers import mosquitto
-from tests.faults.test_kills import Child
+from tests.faults.scene import Child
 from tests.monitor.test_program import wait
 
 _CLI = "edge_sdk.cli"

@@ -75,13 +75,26 @@ def page(browser: Browser, scene: Scene) -> Iterator[Page]:
     context = browser.new_context(base_url=scene.running.url)
     opened = context.new_page()
     opened.set_default_timeout(15_000)
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("request", lambda ask: None if ask.url.startswith(str(scene.running.url)) else complaints.append(ask.url))
+    complaints = complaints_of(opened, str(scene.running.url))
     yield opened
     context.close()
     assert complaints == []
+
+
+def complaints_of(page: Page, url: str) -> list[str]:
+    """Gathers what the page complains of, and whom it asks besides the monitor."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda ask: None if ask.url.startswith(url) else complaints.append(ask.url))
+    return complaints
+
+
+def axe_script() -> str:
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        pytest.skip("axe-core is not installed: pip install axe-playwright-python")
+    return Path(found.origin).with_name("axe.min.js").read_text()
 
 
 def row(page: Page, station: str) -> str:
@@ -171,10 +184,7 @@ def test_a_phone_needs_no_scrolling_to_the_side(browser: Browser, scene: Scene) 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_violation(browser: Browser, scene: Scene, scheme: Literal["light", "dark"]) -> None:
-    found = importlib.util.find_spec("axe_playwright_python")
-    if found is None or found.origin is None:
-        pytest.skip("axe-core is not installed: pip install axe-playwright-python")
-    axe = Path(found.origin).with_name("axe.min.js").read_text()
+    axe = axe_script()
     # Only the test may put a script into the page: its own policy forbids that.
     context = browser.new_context(base_url=scene.running.url, color_scheme=scheme, bypass_csp=True)
     page = context.new_page()

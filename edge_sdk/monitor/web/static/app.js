@@ -2,6 +2,8 @@
 import { get, setServerTime, setText } from "./dom.js";
 import { fleetPage } from "./fleet.js";
 import { stationPage } from "./station.js";
+import { streamsPage } from "./streams.js";
+import { bundlesPage } from "./bundles.js";
 import { alertsPage, eventsPage, quarantinePage } from "./lists.js";
 import { loginPage, logoutButton } from "./login.js";
 
@@ -20,6 +22,8 @@ function route() {
   const parts = location.pathname.split("/").filter(Boolean).map(decodeURIComponent);
   if (parts[0] === "station" && parts.length === 3) return ["", () => stationPage(page, fleet, parts[1], parts[2])];
   if (parts[0] === "login") return ["/login", () => loginPage(page)];
+  if (parts[0] === "streams") return ["/streams", () => streamsPage(page, fleet)];
+  if (parts[0] === "bundles") return ["/bundles", () => bundlesPage(page)];
   if (parts[0] === "alerts") return ["/alerts", () => alertsPage(page)];
   if (parts[0] === "events") return ["/events", () => eventsPage(page)];
   if (parts[0] === "quarantine") return ["/quarantine", () => quarantinePage(page)];
@@ -46,6 +50,10 @@ document.addEventListener("click", (event) => {
     page.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
+});
+addEventListener("open-station", (event) => {
+  history.pushState({}, "", `/station/${event.detail.split("/").map(encodeURIComponent).join("/")}`);
+  show();
 });
 addEventListener("popstate", show);
 

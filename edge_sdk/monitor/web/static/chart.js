@@ -65,6 +65,50 @@ export function labelChart(chart, labels) {
   return box;
 }
 
+/** One strip of labels for each station, under one axis. */
+export function strip(rows, labels) {
+  const lane = 38, height = rows.length * lane + BOTTOM + 4;
+  return frame("strip-chart", `Labels over time of ${rows.map((one) => one.name).join(", ")}`, height, (svg, width) => {
+    const { start_ns: start, end_ns: end } = rows[0].chart, inner = width - LEFT - RIGHT;
+    axis(svg, width, height, start, end, []);
+    rows.forEach(({ name, chart }, at) => {
+      svg.append(s("text", { class: "axis name", x: LEFT, y: at * lane + 13 }, name));
+      for (const one of chart.buckets) {
+        const low = Math.max(start, one.t_ns);
+        svg.append(s("rect", { x: LEFT + ((low - start) / (end - start)) * inner, width: Math.max(1.2, (chart.width_ns / (end - start)) * inner + 0.4), y: at * lane + 18, height: lane - 22, fill: colour(one.label, labels), opacity: 0.35 + 0.65 * (one.confidence ?? 1), "data-label": one.label ?? "" }));
+      }
+    });
+    svg.onmousemove = (event) => {
+      const area = svg.getBoundingClientRect(), ns = start + ((event.clientX - area.left - LEFT) / inner) * (end - start);
+      const row = rows[Math.floor((event.clientY - area.top) / lane)];
+      const one = row?.chart.buckets.find((bucket) => ns >= bucket.t_ns && ns < bucket.t_ns + row.chart.width_ns);
+      svg.parentElement.tip(event, one ? `${row.name}\n${time(one.t_ns)}\n${one.label ?? "no answer"} ${one.confidence === null ? "" : percent(one.confidence)}` : "");
+    };
+  });
+}
+
+/** One line of values for each station, over one axis. */
+export function valueLines(rows, tall = 320) {
+  const all = rows.flatMap((one) => one.chart.buckets.filter((bucket) => bucket.value !== null));
+  const low = Math.min(...all.map((one) => one.value)), high = Math.max(...all.map((one) => one.value));
+  return frame("value-chart", `Values over time of ${rows.map((one) => one.name).join(", ")}: ${low.toPrecision(3)} to ${high.toPrecision(3)}`, tall, (svg, width, height) => {
+    const { start_ns: start, end_ns: end } = rows[0].chart, inner = width - LEFT - RIGHT, room = height - TOP - BOTTOM;
+    const x = (one, wide) => LEFT + ((one.t_ns + wide / 2 - start) / (end - start)) * inner, y = (value) => TOP + room * (1 - (value - low) / (high - low || 1));
+    axis(svg, width, height, start, end, [low, (low + high) / 2, high].map((value) => [y(value), value.toPrecision(3)]));
+    const names = rows.map((one) => one.name);
+    for (const { name, chart } of rows) {
+      const line = s("polyline", { class: "line", points: chart.buckets.filter((one) => one.value !== null).map((one) => `${x(one, chart.width_ns)},${y(one.value)}`).join(" ") });
+      line.style.stroke = colour(name, names);
+      svg.append(line);
+    }
+    svg.onmousemove = (event) => {
+      const ns = start + ((event.clientX - svg.getBoundingClientRect().left - LEFT) / inner) * (end - start);
+      const said = rows.map(({ name, chart }) => [name, chart.buckets.find((bucket) => ns >= bucket.t_ns && ns < bucket.t_ns + chart.width_ns)]).filter(([, one]) => one?.value !== null && one);
+      svg.parentElement.tip(event, said.length ? [time(ns), ...said.map(([name, one]) => `${name}: ${+one.value.toFixed(3)}`)].join("\n") : "");
+    };
+  });
+}
+
 /** The labels that are shown, each in the colour that it has among all. */
 export function legend(shown, labels) {
   return h("ul", { class: "legend", "aria-label": "Labels" }, shown.map((label) => {
@@ -103,15 +147,22 @@ export function lanes(chart, labels) {
   return box;
 }
 
-/** Waiting results over time. */
-export function backlogChart(points, start, end) {
-  const top = Math.max(10, ...points.map((one) => one.backlog));
-  return frame("backlog-chart", `Backlog over time: highest ${Math.max(0, ...points.map((one) => one.backlog))}, now ${points.at(-1)?.backlog ?? 0}`, 120, (svg, width, height) => {
+/** One number of a station's health over time; `say` puts it into words. */
+export function healthChart(id, title, points, start, end, field, say, warm = false) {
+  const found = points.filter((one) => one[field] !== null);
+  const values = found.map((one) => one[field]);
+  const low = Math.min(0, ...values), top = Math.max(warm ? 10 : 1, ...values);
+  const box = frame(id, `${title} over time: highest ${say(Math.max(...values))}, now ${say(values.at(-1))}`, 110, (svg, width, height) => {
     const room = height - TOP - BOTTOM, inner = width - LEFT - RIGHT;
-    const x = (ns) => LEFT + ((ns - start) / (end - start)) * inner, y = (value) => TOP + room * (1 - value / top);
-    axis(svg, width, height, start, end, [[y(0), "0"], [y(top), top.toLocaleString("en")]]);
-    if (!points.length) return;
-    const line = points.map((one) => `${x(one.t_ns)},${y(one.backlog)}`);
-    svg.append(s("polygon", { class: "band warm", points: `${x(points[0].t_ns)},${y(0)} ${line.join(" ")} ${x(points.at(-1).t_ns)},${y(0)}` }), s("polyline", { class: "line warm", points: line.join(" ") }));
+    const x = (ns) => LEFT + ((ns - start) / (end - start)) * inner, y = (value) => TOP + room * (1 - (value - low) / (top - low));
+    axis(svg, width, height, start, end, [[y(low), say(low)], [y(top), say(top)]]);
+    const line = found.map((one) => `${x(one.t_ns)},${y(one[field])}`);
+    svg.append(s("polygon", { class: warm ? "band warm" : "band", points: `${x(found[0].t_ns)},${y(low)} ${line.join(" ")} ${x(found.at(-1).t_ns)},${y(low)}` }), s("polyline", { class: warm ? "line warm" : "line", points: line.join(" ") }));
+    svg.onmousemove = (event) => {
+      const ns = start + ((event.clientX - svg.getBoundingClientRect().left - LEFT) / inner) * (end - start);
+      const one = found.reduce((best, item) => (Math.abs(item.t_ns - ns) < Math.abs(best.t_ns - ns) ? item : best));
+      box.tip(event, `${time(one.t_ns)}\n${title}: ${say(one[field])}`);
+    };
   });
+  return box;
 }

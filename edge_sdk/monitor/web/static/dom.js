@@ -48,13 +48,18 @@ export const answer = (one) =>
 export async function get(path, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
   const response = await fetch(`${path}?${query}`, { headers: { accept: "application/json" } });
-  if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+  if (response.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
   if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail ?? `${path}: ${response.status}`);
   return response.json();
 }
 
 export async function post(path, body) {
   const response = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail ?? `${path}: ${response.status}`);
+}
+
+export async function remove(path) {
+  const response = await fetch(path, { method: "DELETE" });
   if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail ?? `${path}: ${response.status}`);
 }
 

@@ -1,5 +1,6 @@
 // The fleet: one row per station, sortable and filterable, kept up to date in place.
 import { age, answer, chip, count, get, h, nowMs, percent, setText } from "./dom.js";
+import { stationMap } from "./map.js";
 
 const CHUNK = 150; // rows drawn at once; more follow as the page is scrolled
 const COLUMNS = [
@@ -19,6 +20,7 @@ export function fleetPage(page, fleet) {
   const query = new URLSearchParams(location.search);
   let sort = query.get("sort") ?? "station";
   let down = query.get("down") === "1";
+  let view = query.get("view") === "map" ? "map" : "table";
   let shown = CHUNK;
   const rows = new Map();
 
@@ -37,7 +39,10 @@ export function fleetPage(page, fleet) {
   const empty = h("p", { class: "empty", id: "fleet-empty" }, "No station has been heard yet. Start one: edge-sdk station run station.yaml");
   const total = h("span", { id: "fleet-total", class: "quiet", role: "status" });
   const more = h("div", { id: "fleet-more" });
-  page.append(h("h1", {}, "Fleet"), summary, h("div", { class: "tools" }, search, states, total), h("div", { class: "scroll" }, table), empty, more);
+  const map = stationMap((key) => page.dispatchEvent(new CustomEvent("open-station", { detail: key, bubbles: true })));
+  const scroll = h("div", { class: "scroll" }, table);
+  const views = h("div", { class: "ranges", role: "group", "aria-label": "View" }, ["table", "map"].map((name) => h("button", { type: "button", data: { view: name }, onclick: () => { view = name; note(); draw(); } }, name === "table" ? "Table" : "Map")));
+  page.append(h("h1", {}, "Fleet"), summary, h("div", { class: "tools" }, search, states, views, total), scroll, map.element, empty, more);
 
   const watcher = new IntersectionObserver((entries) => {
     if (entries.some((entry) => entry.isIntersecting) && shown < visible().length) { shown += CHUNK; draw(); }
@@ -50,6 +55,7 @@ export function fleetPage(page, fleet) {
     if (states.value) parts.set("state", states.value);
     if (sort !== "station") parts.set("sort", sort);
     if (down) parts.set("down", "1");
+    if (view === "map") parts.set("view", "map");
     history.replaceState({}, "", parts.size ? `/?${parts}` : "/");
   }
 
@@ -122,7 +128,11 @@ export function fleetPage(page, fleet) {
 
   function draw() {
     const keys = visible();
-    const wanted = keys.slice(0, shown).map(row);
+    for (const button of views.children) button.setAttribute("aria-pressed", String(button.dataset.view === view));
+    scroll.hidden = view === "map";
+    map.element.hidden = view !== "map";
+    if (view === "map") map.draw(keys.map((key) => fleet.stations.get(key)));
+    const wanted = view === "map" ? [] : keys.slice(0, shown).map(row);
     const same = wanted.length === body.children.length && wanted.every((element, at) => body.children[at] === element);
     if (!same) body.replaceChildren(...wanted);
     table.setAttribute("aria-rowcount", keys.length + 1);
@@ -130,6 +140,7 @@ export function fleetPage(page, fleet) {
     setText(total, `${count(keys.length)} of ${count(fleet.stations.size)} stations`);
     empty.hidden = fleet.stations.size > 0;
     table.hidden = fleet.stations.size === 0;
+    scroll.hidden ||= table.hidden;
     sum();
   }
 
@@ -165,7 +176,7 @@ export function fleetPage(page, fleet) {
   };
   fleet.listeners.add(listener);
   const tick = setInterval(() => { for (const element of body.children) { const key = `${element.dataset.site}/${element.dataset.station}`; fill(rows.get(key), fleet.stations.get(key)); } sum(); }, 1000);
-  const slow = setInterval(() => { totals(); if (sort !== "station" || states.value || search.value) draw(); }, 2000);
+  const slow = setInterval(() => { totals(); if (view === "map" || sort !== "station" || states.value || search.value) draw(); }, 2000);
   draw();
   totals();
   return () => { fleet.listeners.delete(listener); clearInterval(tick); clearInterval(slow); watcher.disconnect(); };
