@@ -127,6 +127,8 @@ def _type(info: Any) -> tuple[str, str, type[msgspec.Struct] | None]:
         case msgspec.inspect.VarTupleType(item_type=item):
             words, _, nested = _type(item)
             return f"list of {'sections' if words == 'section' else words}", description, nested
+        case msgspec.inspect.TupleType(item_types=items):
+            return f"list of {len(items)}: {', '.join(_type(item)[0] for item in items)}", description, None
         case msgspec.inspect.LiteralType(values=values):
             return " or ".join(f"`{value}`" for value in values), description, None
         case msgspec.inspect.CustomType(cls=cls) if cls is Path:

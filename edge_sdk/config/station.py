@@ -12,6 +12,7 @@ from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.base.ids import ID_PATTERN
 from edge_sdk.base.yaml import place, read_yaml
 from edge_sdk.inference.delegates import Delegate
+from edge_sdk.inference.guards import Guards
 from edge_sdk.sensors.calibration import ChannelConfig
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 64 letters, digits, '_' or '-'.")]
@@ -90,6 +91,9 @@ class ModelConfig(_Strict, frozen=True, kw_only=True):
         tuple[str | Delegate, ...], Meta(description="Delegates or execution providers, in order, by name or in full.")
     ] = ()
     fallback: Annotated[Literal["cpu"] | None, Meta(description="'cpu' = run there if a delegate is missing.")] = None
+    guards: Annotated[
+        Guards | None, Meta(description="What must hold of windows and answers here, besides what the bundle says.")
+    ] = None
     max_age_s: Annotated[
         NotNegative | None, Meta(description="How long its old prediction still counts, s; default: the stream's.")
     ] = None

@@ -20,12 +20,16 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         unit: Physical unit, ``g``, ``°C`` …; empty where it has none.
         minimum: Lowest value that is physically possible; None = not known.
         maximum: Highest value that is physically possible; None = not known.
+        maximum_rate: Largest change a second that is physically possible; None = not known.
+        stuck_after_s: The very same value for this many seconds means a broken sensor; None = it never does.
     """
 
     name: str
     unit: str = ""
     minimum: float | None = None
     maximum: float | None = None
+    maximum_rate: float | None = None
+    stuck_after_s: float | None = None
 
 
 class Windowing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,6 +143,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         preprocess: Steps from a window in physical units to the model's input, in order.
         labels: What the outputs mean, in order (classification).
         unit: Unit of the estimate (regression).
+        value_range: Lowest and highest estimate that can be right (regression); None = any.
         reconstructs: The model answers with its own input (an autoencoder); the estimate is the mean squared
             difference of both: how unusual the window is (regression).
         temperature: Calibration temperature: logits are divided by it (Guo et al. 2017).
@@ -159,6 +164,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     preprocess: tuple[Step, ...] = ()
     labels: tuple[str, ...] = ()
     unit: str = ""
+    value_range: tuple[float, float] | None = None
     reconstructs: bool = False
     temperature: float = 1.0
     error_std: float | None = None

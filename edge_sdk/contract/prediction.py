@@ -22,7 +22,7 @@ class ContributorState(str, Enum):
     REJECTED = "rejected"
     """An input or output guard refused it."""
     FAILED = "failed"
-    """Its model raised."""
+    """Its model raised, or what it answered is no answer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

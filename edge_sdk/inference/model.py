@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from edge_sdk.contract.trust import Trust
 from edge_sdk.contract.window import Window
 from edge_sdk.inference.base import Backend, BackendRequest
 from edge_sdk.inference.delegates import Delegate, wanted
-from edge_sdk.inference.guards import InputGuard, refuse_probabilities
+from edge_sdk.inference.guards import Guards, InputGuard, OutputGuard, refuse_probabilities
 from edge_sdk.inference.opening import answers_to_checks, judge, open_backend
 from edge_sdk.inference.preprocess import Preprocess
 from edge_sdk.inference.standby import Standby
@@ -35,10 +36,12 @@ class Model:
         backend: The runtime that it really runs on.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend, *, fallback: str = "") -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, *, fallback: str = "", guards: Guards | None = None) -> None:
         manifest = bundle.manifest
         self.name, self.bundle, self.backend, self._fallback = manifest.name, bundle, backend, fallback
-        self._guard = InputGuard.of(manifest)
+        self._guard, self._output_guard = InputGuard(manifest, guards), OutputGuard(manifest, guards)
+        self._trips: Counter[str] = Counter()
+        self._refused = ""
         self._preprocess = Preprocess.of(manifest.preprocess)
         self._input_shape = backend.variant.inputs[0].shape
         _check_layout(self._input_shape, (manifest.windowing.length, len(manifest.channels)))
@@ -68,6 +71,7 @@ class Model:
         delegates: Sequence[str | Delegate] = (),
         fallback_cpu: bool = False,
         cache: str = "",
+        guards: Guards | None = None,
     ) -> Model:
         """Open a bundle and prove that it answers as it did where it was made.
 
@@ -83,9 +87,11 @@ class Model:
             delegates: Delegates or execution providers, by name or in full, in order; empty = the CPU.
             fallback_cpu: Run on the CPU where a delegate is missing or wrong at opening, and say so in `fallback`.
             cache: Directory where compiled engines are kept from one start to the next; empty = they are not kept.
+            guards: What must hold of windows and answers at this place, besides what the bundle says.
 
         Raises:
             BundleError: The bundle must not be used, or has no such variant.
+            ConfigError: The guards do not fit the bundle.
             BackendUnavailableError: Runtime or delegate is not here, with the reason and the cure.
             WrongAnswerError: It runs, and its answers are not the recorded ones.
         """
@@ -96,7 +102,7 @@ class Model:
             bundle, request, runtime=runtime, precision=precision, fallback_cpu=fallback_cpu
         )
         try:
-            return cls(bundle, backend, fallback=fallback)
+            return cls(bundle, backend, fallback=fallback, guards=guards)
         except EdgeError:
             backend.close()
             raise
@@ -108,8 +114,8 @@ class Model:
 
     @property
     def counters(self) -> dict[str, int]:
-        """What was counted of its delegate, if it has one, by dotted name with the model at the end."""
-        counted = self.backend.counters if isinstance(self.backend, Standby) else {}
+        """What was counted of its guards, and of its delegate if it has one; by dotted name, the model at the end."""
+        counted = self._trips + (self.backend.counters if isinstance(self.backend, Standby) else Counter())
         return {f"{name}.{self.name}": count for name, count in counted.items()}
 
     def check(self) -> float:
@@ -129,7 +135,7 @@ class Model:
             window: Samples ``(length, n_channels)`` in the sensor's unit, on the bundle's grid.
         """
         if reason := self._guard.refuse(window):
-            return self._without_answer(window, ContributorState.REJECTED, reason)
+            return self._trip(window, ContributorState.REJECTED, reason)
         try:
             inputs = self._preprocess.apply(window.samples).reshape(self._input_shape)
             outputs = self.backend.run([inputs])
@@ -142,10 +148,14 @@ class Model:
             if self._reconstructs:
                 answer = np.square(answer - inputs.ravel()).mean(keepdims=True)
             if not np.isfinite(answer[0]):
-                return self._without_answer(window, ContributorState.FAILED, "output_not_finite")
+                return self._trip(window, ContributorState.FAILED, "output_not_finite")
+            if reason := self._output_guard.refuse_value(float(answer[0])):
+                return self._trip(window, ContributorState.REJECTED, reason)
             return self._answer(window, features, value=float(answer[0]), std=self.bundle.manifest.error_std)
         if reason := refuse_probabilities(answer):
-            return self._without_answer(window, ContributorState.FAILED, reason)
+            return self._trip(window, ContributorState.FAILED, reason)
+        if reason := self._output_guard.refuse_label(answer):
+            return self._trip(window, ContributorState.REJECTED, reason)
         return self._answer(window, features, probabilities=self._tempered(answer))
 
     def in_use(self) -> ModelInUse:
@@ -171,7 +181,18 @@ class Model:
             probabilities = np.maximum(probabilities, 1e-12) ** self._exponent
         return np.asarray(probabilities / probabilities.sum())
 
+    def _trip(self, window: Window, state: ContributorState, reason: str) -> Prediction:
+        """A guard refused: count it, and say it in the log when it begins."""
+        self._trips[f"guards.{reason}"] += 1
+        if reason != self._refused:
+            log.warning("guard refuses", extra={"model": self.name, "sensor": window.sensor, "reason": reason})
+            self._refused = reason
+        return self._without_answer(window, state, reason)
+
     def _answer(self, window: Window, features: NDArray[np.float32] | None, **values: Any) -> Prediction:
+        if self._refused:
+            log.info("guard is content again", extra={"model": self.name, "sensor": window.sensor})
+            self._refused = ""
         return Prediction(
             self.name,
             window.start_ns,

@@ -66,6 +66,7 @@ class Assembly:
             delegates=[self._delegate(one) for one in settings.delegates],
             fallback_cpu=settings.fallback == "cpu",
             cache=str(self.config.state_directory / ENGINES),
+            guards=settings.guards,
         )
 
     def _delegate(self, wanted: str | Delegate) -> str | Delegate:

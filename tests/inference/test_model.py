@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,8 @@ from edge_sdk.base.errors import (
 from edge_sdk.contract.bundle import Bundle, write_bundle
 from edge_sdk.contract.manifest import Channel, Windowing
 from edge_sdk.contract.prediction import ContributorState
+from edge_sdk.contract.tensor import TensorSpec
+from edge_sdk.inference.guards import Guards
 from edge_sdk.inference.model import Model
 from tests.models import CHANNELS, LABELS, LENGTH, expected, npy, tiny_bundle, weights, window
 
@@ -60,8 +63,6 @@ def test_a_backend_that_answers_otherwise_than_recorded_is_refused(tmp_path: Pat
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_runtime_older_than_the_model_needs_is_refused(tmp_path: Path, runtime: str) -> None:
-    import msgspec
-
     good = tiny_bundle(tmp_path / "good.edge")
     late = tuple(msgspec.structs.replace(v, runtimes={runtime: "99.0"}) for v in good.manifest.variants)
     bundle = write_bundle(
@@ -99,8 +100,6 @@ def test_a_model_with_fewer_outputs_than_labels_is_refused(tmp_path: Path) -> No
 
 
 def test_a_manifest_that_contradicts_its_model_file_is_refused(tmp_path: Path) -> None:
-    import msgspec
-
     good = tiny_bundle(tmp_path / "good.edge")
     for runtime, variant in zip(RUNTIMES, good.manifest.variants, strict=True):
         spec = msgspec.structs.replace(variant.inputs[0], shape=(1, LENGTH + 1, CHANNELS))
@@ -122,8 +121,8 @@ def test_an_unknown_runtime_offers_the_nearest(bundle: Bundle) -> None:
         (np.full((LENGTH, CHANNELS), np.inf, np.float32), 1.0, "not_finite"),
         (np.full((LENGTH, CHANNELS), 101, np.float32), 1.0, "above_range"),
         (np.full((LENGTH, CHANNELS), -101, np.float32), 1.0, "below_range"),
-        (np.zeros((LENGTH + 1, CHANNELS), np.float32), 1.0, "shape"),
-        (np.zeros((LENGTH, CHANNELS + 1), np.float32), 1.0, "shape"),
+        (np.zeros((LENGTH + 1, CHANNELS), np.float32), 1.0, "length"),
+        (np.zeros((LENGTH, CHANNELS + 1), np.float32), 1.0, "channels"),
         (np.zeros((LENGTH, CHANNELS), np.float32), 0.5, "coverage"),
     ],
 )
@@ -158,3 +157,31 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, runtime: str) -> Non
 
     with pytest.raises((BackendUnavailableError, ValueError), match=r"no TFLite model|no ONNX model|runtime says"):
         Model.open(bundle, runtime=runtime)
+
+
+def test_what_a_guard_refuses_is_counted_by_reason_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Model.open(tiny_bundle(tmp_path / "tiny.edge"), guards=Guards(labels=("high",)))
+    bad = window(np.full((LENGTH, CHANNELS), np.nan, np.float32))
+
+    for _ in range(3):
+        assert model.predict(bad).state is ContributorState.REJECTED
+    prediction = model.predict(window())
+
+    assert (prediction.state, prediction.reason) == (ContributorState.REJECTED, "output_label")
+    assert model.counters == {"guards.not_finite.tiny": 3, "guards.output_label.tiny": 1}
+    assert [record.getMessage() for record in caplog.records] == ["guard refuses", "guard refuses"]
+
+
+def test_an_estimate_that_cannot_be_is_rejected(tmp_path: Path) -> None:
+    good = tiny_bundle(tmp_path / "tiny.edge", answers=((20.0,), (200.0,)))
+    [variant] = good.manifest.variants
+    one = msgspec.structs.replace(variant, outputs=(TensorSpec(name="y", shape=(1, 1), dtype="float32"),))
+    manifest = msgspec.structs.replace(
+        good.manifest, task="regression", labels=(), unit="°C", value_range=(-40.0, 60.0), variants=(one,)
+    )
+    model = Model.open(write_bundle(tmp_path / "warm.edge", manifest, good.files, key=None), runtime="scripted")
+
+    assert model.predict(window()).value == 20.0
+    assert model.predict(window()).reason == "output_range"

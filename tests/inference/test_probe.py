@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge_sdk.contract.bundle import Bundle, write_bundle
+from edge_sdk.contract.bundle import Bundle, read_bundle, write_bundle
+from edge_sdk.contract.trust import Trust
 from edge_sdk.inference import probe
 from edge_sdk.inference.delegates import known
 from tests.models import CHANNELS, LENGTH, onnx_model, tflite_model, tiny_bundle, weights
@@ -31,12 +32,11 @@ def probe_bundle(directory: Path) -> Bundle:
 
 
 def test_the_bundle_that_is_shipped_is_the_one_that_is_made_here(tmp_path: Path) -> None:
-    shipped = Path(probe.__file__).with_name("probe.edge")
+    shipped = read_bundle(Path(probe.__file__).with_name("probe.edge"), Trust(allow_unsigned=True))
+    made = probe_bundle(tmp_path)
 
-    assert shipped.read_bytes() == probe_bundle(tmp_path).path.read_bytes(), (
-        "python -c 'from pathlib import Path; from tests.inference.test_probe import probe_bundle; "
-        'probe_bundle(Path("edge_sdk/inference"))\''
-    )
+    assert shipped.files == made.files
+    assert shipped.manifest == made.manifest
 
 
 @pytest.fixture(scope="module")
