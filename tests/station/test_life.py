@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from edge_sdk.base.errors import TransportError
+from edge_sdk.cli import commands
 from edge_sdk.contract.manifest import Windowing
 from edge_sdk.contract.trust import SigningKey
 from tests.brokers import RunningBroker, mosquitto
@@ -203,8 +208,6 @@ def test_a_second_signal_ends_the_draining(config: Path, broker: RunningBroker) 
 
 
 def test_status_is_told_on_this_machine(config: Path) -> None:
-    import urllib.request
-
     replace(config, "sensors:", "status: {port: 0}\nsensors:")
     with running(config, "--log-json") as one:
         wait_for(lambda: "status endpoint listens" in one.log)
@@ -215,7 +218,13 @@ def test_status_is_told_on_this_machine(config: Path) -> None:
             metrics = answer.read().decode()
         with urllib.request.urlopen(url, timeout=10) as answer:
             summary = json.loads(answer.read())
+        port = url.rpartition(":")[2]
+        asked = CliRunner().invoke(commands, ["station", "status", port])
 
+    assert asked.exit_code == 0, asked.output
+    assert "model level.tiny" in asked.output
+    away = CliRunner().invoke(commands, ["station", "status", port])
+    assert isinstance(away.exception, TransportError)
     assert 'edge_model_seconds_count{stream="level",model="tiny"}' in metrics
     assert 'edge_sensor{sensor="thing",state="running"} 1' in metrics
     assert "edge_station_working 1" in metrics
