@@ -24,6 +24,7 @@ from edge_sdk.station.setup.unit import Service
 from tests.docs.blocks import blocks
 from tests.station.process import EDGE_SDK, numbered
 
+PI = Path("/", "home", "pi")
 STATION = """\
 site: hall
 station: press-4
@@ -86,9 +87,9 @@ def test_sensors_get_the_groups_and_rights_that_they_need(config_file: Path) -> 
     ("old", "new", "says"),
     [
         ("/var/lib/edge-sdk", "state", "below /var/lib"),
-        ("/var/lib/edge-sdk", "/home/pi/state", "below /var/lib"),
-        ("/etc/edge-sdk/light.edge", "/home/pi/light.edge", "a service cannot see"),
-        ("sensors:", "trust: {keys: [/root/release.pub]}\nsensors:", "a service cannot see"),
+        ("/var/lib/edge-sdk", f"{PI}/state", "below /var/lib"),
+        ("/etc/edge-sdk/light.edge", f"{PI}/light.edge", "a service cannot see"),
+        ("sensors:", f"trust: {{keys: [{PI}/release.pub]}}\nsensors:", "a service cannot see"),
     ],
 )
 def test_what_a_service_could_not_reach_is_refused(config_file: Path, old: str, new: str, says: str) -> None:
