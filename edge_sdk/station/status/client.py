@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import http.client
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edge_sdk.base.errors import ConfigError, TransportError
-from edge_sdk.config.station import read_station
+from edge_sdk.base.errors import TransportError
 from edge_sdk.station.status.server import HOST
 
 _PATIENCE_S = 10.0
-
-
-def port_of(path: Path) -> int:
-    """Where the station of that configuration tells its status.
-
-    Raises:
-        ConfigError: The file is wrong, or names no port that could be known here.
-    """
-    status = read_station(path).status
-    if status is None:
-        raise ConfigError(f"{path} has no status endpoint. Write `status: {{}}` into it, and start the station anew.")
-    if status.port == 0:
-        raise ConfigError(f"{path}: status.port 0 is another one at each start. Name a port.")
-    return status.port
 
 
 def ask(port: int, *, timeout_s: float = _PATIENCE_S) -> dict[str, Any]:
@@ -45,7 +29,9 @@ def ask(port: int, *, timeout_s: float = _PATIENCE_S) -> dict[str, Any]:
         answer = connection.getresponse()
         said = msgspec.json.decode(answer.read(), type=dict[str, Any])
     except (OSError, http.client.HTTPException) as error:
-        raise TransportError(f"No station answers on {HOST}:{port} ({error}). Is it running?") from error
+        raise TransportError(
+            f"No station answers on {HOST}:{port} ({error}). Is it running, with `status: {{}}` in its configuration?"
+        ) from error
     except msgspec.DecodeError as error:
         raise TransportError(f"What answers on {HOST}:{port} is no station: {error}. Check status.port.") from error
     finally:
