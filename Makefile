@@ -76,6 +76,7 @@ dockerfile-arm64: setup ## Build Dockerfile.arm64 without a Docker engine, run i
 reference: setup ## Write the reference pages anew from the types
 	$(BIN)/python docs/reference/generate.py
 	$(BIN)/python -m edge_sdk.config.schema device_configs/schema
+	$(BIN)/python -m edge_sdk.contract.wire docs/reference
 
 pictures: setup ## Photograph the monitor's page for the README
 	$(BIN)/python docs/pictures/make_screenshots.py
