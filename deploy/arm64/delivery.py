@@ -68,7 +68,7 @@ def configure(
         runtime: What the models run on.
         start_ns: Event time of the first sample.
         speed: How many times faster than it was recorded.
-        state: Its state directory; empty = beside the file.
+        state: Its state directory; empty = beside the file. With one it tells its status, too.
     """
     replay = {"file": "recording.npz", "rate_hz": RATE_HZ, "speed": speed, "start": start_ns}
     config: dict[str, Any] = {
@@ -85,6 +85,7 @@ def configure(
             }
         },
         "health_every_s": 2.0,
+        **({"status": {}} if state else {}),
     }
     path = directory / f"{name}.yaml"
     path.write_bytes(msgspec.yaml.encode(config))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from edge_sdk.base.errors import TransportError
 from edge_sdk.cli import commands
+from tests.brokers import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 LINES = re.sub(r"\\\n", " ", (ROOT / "Dockerfile.arm64").read_text(encoding="utf-8")).splitlines()
@@ -46,6 +48,15 @@ def test_its_command_is_one_of_ours() -> None:
     command = [*json.loads(_words("ENTRYPOINT")[0])[1:], *json.loads(_words("CMD")[0])]
 
     assert CliRunner().invoke(commands, [*command[:2], "--help"]).exit_code == 0
+
+
+def test_its_health_is_asked_of_the_station() -> None:
+    [check] = _words("HEALTHCHECK")
+    command = json.loads(check.partition("CMD ")[2])
+
+    assert command == ["edge-sdk", "station", "status"]
+    nobody_listens = CliRunner().invoke(commands, [*command[1:], str(free_port())], standalone_mode=False)
+    assert isinstance(nobody_listens.exception, TransportError)
 
 
 def test_what_it_copies_is_there_and_not_ignored() -> None:
