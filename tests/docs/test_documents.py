@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from converters.recipe import Recipe
+from edge_sdk.base import plugins
+from edge_sdk.base.yaml import convert
 from edge_sdk.config import station
 from edge_sdk.contract import envelope, events, manifest, receipt
 from edge_sdk.monitor.config import MonitorConfig
@@ -131,6 +133,11 @@ def _check_data(block: Block) -> None:
     name = block.marks.get("is") or BY_FILE.get(Path(block.marks.get("file", "")).name, "")
     if name == "Recipe":
         Recipe.parse(data)
+        return
+    if name == "Sensors":  # a part of station.yaml, each with the options of its own kind
+        for settings in msgspec.convert(data, dict[str, station.SensorConfig]).values():
+            kind = plugins.load("edge_sdk.sensors", settings.kind)
+            convert(settings.options, kind.Options, source=block.place, directory=ROOT)
         return
     assert name in STRUCTS, f"{block.place}: say what it is, with <!-- is: NAME -->; {name!r} is not known"
     value = msgspec.convert(data, STRUCTS[name], str_keys=True, dec_hook=lambda kind, given: kind(given))
