@@ -40,7 +40,7 @@ export function streamsPage(page, fleet) {
 
   function offer() {
     const all = having(), words = search.value.toLowerCase().split(/\s+/).filter(Boolean), on = selected(all);
-    const found = [...on, ...all.filter((key) => !on.includes(key) && words.every((word) => key.toLowerCase().includes(word)))].slice(0, 40);
+    const found = [...on, ...all.filter((key) => !on.includes(key) && words.every((word) => key.toLowerCase().includes(word)))].slice(0, on.length + 12);
     offered.replaceChildren(...found.map((key) => h("button", { type: "button", class: "small", "aria-pressed": String(on.includes(key)), data: { key }, onclick: () => {
       chosen = on.includes(key) ? on.filter((one) => one !== key) : [...on, key].slice(-MOST);
       note();
