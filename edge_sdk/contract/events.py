@@ -120,7 +120,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         epoch: Epoch of the outbox that `oldest` counts in; empty = not said, and `oldest` is not believed.
         oldest: Lowest sequence number still held or ever to be given.
         counters: Everything counted since the start, by dotted name: ``results.accepted``, ``windows.rejected``.
-        sensors: State of each sensor: ``running``, ``lost``, ``ended``.
+        sensors: State of each sensor: ``waiting``, ``running``, ``off_rate``, ``stale``, ``lost``, ``ended``.
         temperature_c: Of the hottest thermal zone, where it can be read.
         throttled: Why the processor is slowed down: ``under_voltage``, ``cooling`` …
         rss_bytes: Resident memory of the process.

@@ -123,7 +123,7 @@ class _Client:
                     error = again
             words = str(error) or type(error).__name__
             raise SensorError(
-                f"http://{self._address.host}:{self._address.port} does not answer: {words}. Is it on the network?"
+                f"{self._address.host}:{self._address.port} does not answer: {words}. Is it on the network?"
             ) from error
 
     def _ask(self) -> bytes:

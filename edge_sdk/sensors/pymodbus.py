@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -35,6 +36,9 @@ class ModbusClient:
     """
 
     def __init__(self, client: Any, *, device_id: int, where: str) -> None:
+        logging.getLogger("pymodbus.logging").setLevel(
+            logging.CRITICAL
+        )  # every packet of a failure; the keeper tells it
         self._client, self._device_id, self._where = client, device_id, where
         if not client.connect():
             client.close()

@@ -11,6 +11,7 @@ _LOST_AFTER = 3.0
 _RATE_OVER_S = 30.0
 _RATE_OVER_BLOCKS = 20
 _RATE_TOLERANCE = 0.2
+_RATE_RETURNS = 0.1
 
 
 class SensorState(str, Enum):
@@ -28,7 +29,8 @@ class Watch:
     """Counts what came and says what that means.
 
     A sensor is *stale* when nothing has come for `stale_after_s`, and *lost* after three times that: then it is opened
-    anew. It is *off rate* when over half a minute and twenty blocks a fifth more or less came than its rate says.
+    anew. It is *off rate* when over half a minute and twenty blocks a fifth more or less came than its rate says, until
+    it is within a tenth of it again.
 
     Args:
         rate_hz: Samples a second in ordinary times; None = not known, the rate is not watched.
@@ -45,6 +47,7 @@ class Watch:
         self.stale_after_s = stale_after_s
         self._span_ns = round(max(_RATE_OVER_S, _RATE_OVER_BLOCKS * interval_s) * 1e9)
         self._begun_ns = self._last_ns = 0
+        self._is_off_rate = False
         self._came: deque[tuple[int, int]] = deque()
         self._n_came = 0
 
@@ -53,6 +56,7 @@ class Watch:
         self._begun_ns = self._last_ns = now_ns
         self._came.clear()
         self._n_came = 0
+        self._is_off_rate = False
 
     def saw(self, n_samples: int, now_ns: int) -> None:
         """Samples came."""
@@ -87,9 +91,10 @@ class Watch:
         if self.stale_after_s is not None and silent_s > self.stale_after_s:
             return SensorState.LOST if silent_s > _LOST_AFTER * self.stale_after_s else SensorState.STALE
         measured_hz = self.measured_hz(now_ns)
-        if measured_hz is not None and self._rate_hz and abs(measured_hz / self._rate_hz - 1.0) > _RATE_TOLERANCE:
-            return SensorState.OFF_RATE
-        return SensorState.RUNNING
+        if measured_hz is not None and self._rate_hz:
+            tolerance = _RATE_RETURNS if self._is_off_rate else _RATE_TOLERANCE
+            self._is_off_rate = abs(measured_hz / self._rate_hz - 1.0) > tolerance
+        return SensorState.OFF_RATE if self._is_off_rate else SensorState.RUNNING
 
     def why(self, state: SensorState, now_ns: int) -> str:
         """The same for a person."""

@@ -6,6 +6,7 @@ import atexit
 import csv
 import fcntl
 import os
+import ssl
 import struct
 import threading
 import tty
@@ -395,8 +396,8 @@ def tasmota(turn: int) -> str:
 class WebServer:
     """A web server on a loopback port that can be stopped and started again."""
 
-    def __init__(self, answer: Callable[[str], tuple[int, bytes]]) -> None:
-        self._answer = answer
+    def __init__(self, answer: Callable[[str], tuple[int, bytes]], tls: ssl.SSLContext | None = None) -> None:
+        self._answer, self._tls = answer, tls
         self.port = 0
         self.authorizations: list[str] = []
         self.start()
@@ -425,6 +426,8 @@ class WebServer:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self._server.daemon_threads = True
+        if self._tls is not None:
+            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
@@ -436,8 +439,8 @@ class WebServer:
 
 
 @contextmanager
-def web_server(answer: Callable[[str], tuple[int, bytes]]) -> Iterator[WebServer]:
-    server = WebServer(answer)
+def web_server(answer: Callable[[str], tuple[int, bytes]], tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
+    server = WebServer(answer, tls)
     try:
         yield server
     finally:

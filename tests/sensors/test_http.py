@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.base.errors import ConfigError, SensorError
 from edge_sdk.sensors.http import Http
+from tests.mqtt.test_tls import Authority
 from tests.sensors.stands import web_server
 from tests.sensors.test_conformance import ignore, until
 
@@ -110,6 +112,20 @@ async def test_the_password_comes_from_a_file(tmp_path: Path) -> None:
         await until(http(server.url, username="me", password_file=tmp_path / "password").run, 1)
 
     assert server.authorizations[0] == "Basic bWU6c2VjcmV0"
+
+
+async def test_a_server_is_believed_by_its_certificate_alone(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*authority.issue("server"))
+
+    with web_server(lambda path: (200, b"21.5"), tls) as server:
+        url = server.url.replace("http:", "https:")
+        [reading] = await until(http(url, {"t": ""}, ca_file=authority.file).run, 1)
+        with pytest.raises(SensorError, match=r"does not answer.*certificate"):
+            await http(url, {"t": ""}, ca_file=other.file).run(ignore)
+
+    assert reading.samples[0, 0] == 21.5
 
 
 @pytest.mark.parametrize(

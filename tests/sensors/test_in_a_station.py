@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
+from click.testing import CliRunner
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edge_sdk.cli import commands
 from edge_sdk.contract.manifest import Windowing
 from tests.brokers import RunningBroker, mosquitto
 from tests.models import LENGTH, tiny_bundle
@@ -44,6 +46,47 @@ streams:
   supply: {{models: [{{bundle: supply.edge}}]}}
   porch: {{models: [{{bundle: porch.edge}}]}}
 """
+
+
+CHECKED = """\
+site: roof
+station: alone
+state_directory: state
+trust: {{allow_unsigned: true}}
+sensors:
+  supply:
+    kind: hwmon
+    options: {{chip: ina219, channels: [in1, curr1], rate_hz: 20, sysfs: {sysfs}}}
+    channels: {channels}
+streams:
+  supply: {{models: [{{bundle: supply.edge}}]}}
+"""
+
+
+def checked(directory: Path, channels: str) -> dict[str, Any]:
+    """What `station check` finds of the model."""
+    (directory / "station.yaml").write_text(CHECKED.format(sysfs=directory / "sys", channels=channels))
+    command = ["station", "check", str(directory / "station.yaml"), "--no-broker", "--json", "-"]
+    found = json.loads(CliRunner().invoke(commands, command).output.partition("\nerror")[0])
+    return {one["detail"]: one for one in found if one["what"].startswith(("model", "stream"))}
+
+
+def test_the_check_finds_channels_in_another_order_or_unit(tmp_path: Path) -> None:
+    tree(tmp_path / "sys", HWMON)
+    windowing = Windowing(length=LENGTH, stride=2, rate_hz=20.0)
+    tiny_bundle(tmp_path / "supply.edge", name="supply", sensor="supply", windowing=windowing)  # a and b, in V
+
+    swapped = checked(tmp_path, "{b: {source: curr1, unit: V}, a: {source: in1}}")
+    other_unit = checked(tmp_path, "{a: {source: in1}, b: {source: curr1}}")
+    right = checked(tmp_path, "{a: {source: in1}, b: {source: curr1, unit: V}}")
+
+    [wrong] = [one for detail, one in swapped.items() if "in this order" in detail]
+    assert not wrong["ok"]
+    assert "channels: {a: {}, b: {}}" in wrong["remedy"]
+    assert [one["must"] for detail, one in other_unit.items() if "is in A, the model was made for V" in detail] == [
+        False
+    ]
+    assert all(one["ok"] for one in right.values())
 
 
 class Listener:

@@ -54,6 +54,22 @@ def test_a_rate_that_is_a_fifth_off_is_noticed(every_s: float, state: str) -> No
     assert watch.judge(now_ns).value == state
 
 
+def test_a_rate_at_the_edge_does_not_flip_to_and_fro() -> None:
+    watch = Watch(rate_hz=10, block_s=1)
+    now_ns = fed(watch, every_s=0.7, n=10, seconds=100)
+    turns = [watch.judge(now_ns)]
+    for every_s in [0.85] * 100 + [1.0] * 100:
+        now_ns += round(every_s * SECOND)
+        watch.saw(10, now_ns)
+        turns.append(watch.judge(now_ns))
+
+    assert [state for n, state in enumerate(turns) if not n or state is not turns[n - 1]] == [
+        SensorState.OFF_RATE,
+        SensorState.RUNNING,
+    ]
+    assert turns[100] is SensorState.OFF_RATE
+
+
 def test_a_slow_sensor_is_given_its_time() -> None:
     watch = Watch(rate_hz=1 / 60)
 

@@ -101,6 +101,7 @@ def _fits(
             exit_code=_CONFIG,
         )
         return
+    yield from _same_channels(what, assembly, sensor, manifest)
     rate_hz = manifest.windowing.rate_hz
     if reading.rate_hz and reading.rate_hz < 0.5 * rate_hz:
         yield note(
@@ -117,6 +118,27 @@ def _fits(
                 what,
                 f"{channel.name} is {values.min():g} to {values.max():g}, possible are {low} to {high} {channel.unit}",
                 "Is it another unit, another order of channels, or a loose wire?",
+            )
+
+
+def _same_channels(what: str, assembly: Assembly, sensor: str, manifest: Manifest) -> Iterator[Finding]:
+    """Whether channels that have the model's names also have its order and units."""
+    keeper = assembly.sensor(sensor)
+    wanted, given = [channel.name for channel in manifest.channels], list(keeper.channels)
+    if wanted != given and sorted(wanted) == sorted(given):
+        yield bad(
+            what,
+            f"sensor {sensor} gives {', '.join(given)} in this order, the model wants {', '.join(wanted)}",
+            f"Put them in order: write `channels: {{{', '.join(f'{name}: {{}}' for name in wanted)}}}` at the sensor.",
+            exit_code=_CONFIG,
+        )
+        return
+    for channel, name, unit in zip(manifest.channels, given, keeper.units, strict=True):
+        if unit and channel.unit and unit != channel.unit:
+            yield note(
+                what,
+                f"channel {name} of sensor {sensor} is in {unit}, the model was made for {channel.unit}",
+                f"Write `channels: {{{name}: {{scale: …, unit: {channel.unit}}}}}` at the sensor.",
             )
 
 
