@@ -12,6 +12,7 @@ import msgspec
 
 from edge_sdk.base.errors import PayloadError
 from edge_sdk.contract.encoding import expand, is_msgpack
+from edge_sdk.contract.receipt import MOST_SEQ
 from edge_sdk.contract.result import FusedResult
 
 VERSION = 1
@@ -119,7 +120,9 @@ def decode_result(payload: bytes) -> ResultMessage:
     """
     try:
         payload = expand(payload)
-        return _check_version(_result_decoders[is_msgpack(payload)].decode(payload))
+        message = _check_version(_result_decoders[is_msgpack(payload)].decode(payload))
+        _check_seq(message.seq)
+        return message
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
 
@@ -132,7 +135,10 @@ def decode_pack(payload: bytes) -> Pack:
     """
     try:
         payload = expand(payload)
-        return _check_version(_pack_decoders[is_msgpack(payload)].decode(payload))
+        pack = _check_version(_pack_decoders[is_msgpack(payload)].decode(payload))
+        for one in pack.results:
+            _check_seq(one.seq)
+        return pack
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _unreadable(error) from error
 
@@ -154,6 +160,11 @@ def _check_version(message: _Versioned) -> _Versioned:
             f"Payload has version {message.v}, this reader knows {VERSION}. Update it.", reason="version"
         )
     return message
+
+
+def _check_seq(seq: int) -> None:
+    if not 1 <= seq <= MOST_SEQ:
+        raise PayloadError(f"seq is {seq}; wanted is 1 to {MOST_SEQ}.", reason="range")
 
 
 def _unreadable(error: Exception) -> PayloadError:

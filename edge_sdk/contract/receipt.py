@@ -10,6 +10,8 @@ import msgspec
 
 from edge_sdk.base.errors import PayloadError
 
+MOST_SEQ = 1 << 53
+"""Sequence numbers stay exact in every JSON reader."""
 MOST_RANGES = 1000
 """A receipt names the lowest ranges; what is above waits until the gaps below have closed."""
 
@@ -43,7 +45,7 @@ def decode_receipt(payload: bytes) -> Receipt:
     """Read the payload of ``receipt``.
 
     Raises:
-        PayloadError: It is not such a payload, or its ranges are not rising.
+        PayloadError: It is not such a payload, or its ranges are not rising numbers up to `MOST_SEQ`.
     """
     try:
         receipt = msgspec.json.decode(payload, type=Receipt)
@@ -51,7 +53,7 @@ def decode_receipt(payload: bytes) -> Receipt:
         raise PayloadError(f"Payload cannot be read as a receipt: {error}.", reason="malformed") from error
     last = 0
     for low, high in receipt.stored:
-        if not last < low <= high:
+        if not last < low <= high <= MOST_SEQ:
             raise PayloadError(f"Receipt ranges {receipt.stored} do not rise.", reason="schema")
         last = high + 1
     return receipt

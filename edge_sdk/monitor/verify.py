@@ -22,13 +22,13 @@ from edge_sdk.contract.envelope import (
     encode_body,
 )
 from edge_sdk.contract.events import Birth, Health, Severity, StationEvent, Status, decode_event
+from edge_sdk.contract.receipt import MOST_SEQ
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.contract.topics import Address, Kind, parse
 from edge_sdk.monitor.store.base import Arrival, Batch, Notice, Refusal, Source
 from edge_sdk.mqtt.transport import Message
 
-MAX_SEQ = 1 << 53
-"""Sequence numbers stay exact in every JSON reader."""
+MAX_SEQ = MOST_SEQ
 _ID = re.compile(ID_PATTERN)
 _EPOCH = re.compile("^[0-9a-f]{16}$")
 _EARLIEST_NS = 0

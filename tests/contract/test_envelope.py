@@ -52,7 +52,13 @@ def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [((b'"v":1', b'"v":2'), "version"), ((b'"seq":7', b'"seq":"7"'), "schema"), ((b"{", b"{{"), "malformed")],
+    [
+        ((b'"v":1', b'"v":2'), "version"),
+        ((b'"seq":7', b'"seq":"7"'), "schema"),
+        ((b'"seq":7', b'"seq":0'), "range"),
+        ((b'"seq":7', b'"seq":' + b"9" * 18), "range"),
+        ((b"{", b"{{"), "malformed"),
+    ],
 )
 def test_a_changed_result_is_refused_with_the_reason(change: tuple[bytes, bytes], reason: str) -> None:
     payload = encode_result(row(7), station="gate-7", epoch=EPOCH).replace(*change, 1)

@@ -54,7 +54,15 @@ def test_a_receipt_reads_back_as_it_was_and_holds_what_it_names(spans: list[tupl
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"{", b"[]", b"\xff", b'{"v":1,"epoch":"e","stored":[[3,1]]}', b'{"v":1,"epoch":"e","stored":[[1,2],[2,3]]}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"v":1,"epoch":"e","stored":[[3,1]]}',
+        b'{"v":1,"epoch":"e","stored":[[1,2],[2,3]]}',
+        b'{"v":1,"epoch":"e","stored":[[1,99999999999999999999]]}',
+    ],
 )
 def test_a_malformed_receipt_is_a_payload_error(payload: bytes) -> None:
     with pytest.raises(PayloadError):

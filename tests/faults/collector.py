@@ -1,9 +1,13 @@
-"""The monitor's ingest and store without the page, as a process: ``python -m tests.faults.collector URL STORE``."""
+"""The monitor's ingest and store without the page, as a process.
+
+``python -m tests.faults.collector URL STORE [RESULTS_PER_S]``; the last makes it no quicker than that.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
 
 import anyio
@@ -11,22 +15,36 @@ import anyio
 from edge_sdk.base.backoff import Backoff
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.monitor.ingest import Ingest
+from edge_sdk.monitor.store.base import Batch, Committed
 from edge_sdk.monitor.store.sqlite import SqliteStore
 from edge_sdk.mqtt.paho import PahoTransport
 from edge_sdk.mqtt.transport import BrokerAddress
 from tests.faults.wordy import Wordy
 
 
+class SlowStore(SqliteStore):
+    """A store on a machine that is hardly up to it."""
+
+    def __init__(self, path: Path, results_per_s: float) -> None:
+        super().__init__(path)
+        self._results_per_s = results_per_s
+
+    def commit(self, batch: Batch, *, now_ns: int) -> Committed:
+        time.sleep(sum(map(len, batch.results.values())) / self._results_per_s)
+        return super().commit(batch, now_ns=now_ns)
+
+
 async def main(arguments: list[str]) -> None:
-    url, store = arguments
+    url, path, *slow = arguments
+    store = SlowStore(Path(path), float(slow[0])) if slow else SqliteStore(Path(path))
     ingest = Ingest(
-        SqliteStore(Path(store)),
+        store,
         lambda: PahoTransport(
             BrokerAddress.parse(url),
             client_id="collector",
             clean_start=False,
             session_expiry_s=600,
-            connect_timeout_s=2.0,
+            connect_timeout_s=5.0,
             keepalive_s=5,
         ),
         SystemClock(),

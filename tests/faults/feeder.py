@@ -1,6 +1,7 @@
 """A station without sensors, as a process: puts results, bridges them, and writes down what `put` accepted.
 
-``python -m tests.faults.feeder OUTBOX URL LEDGER [results per second]``; SIGTERM = put no more, drain, end.
+``python -m tests.faults.feeder OUTBOX URL LEDGER [RATE [TIMEOUT_S]]``; SIGTERM = put no more, drain, end. RATE are
+results a second, 0 = as many as it can; TIMEOUT_S is how long it waits for a connection and for receipts.
 The ledger gets ``epoch seq value`` after each `put`, so it never holds a result that was not accepted.
 """
 
@@ -18,14 +19,18 @@ import anyio.to_thread
 
 from edge_sdk.base.backoff import Backoff
 from edge_sdk.base.clock import ClockState, SystemClock, to_datetime
+from edge_sdk.base.errors import OutboxError
 from edge_sdk.contract.events import Birth
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.contract.topics import Topics
 from edge_sdk.mqtt.bridge import Bridge
 from edge_sdk.mqtt.paho import PahoTransport
 from edge_sdk.mqtt.transport import BrokerAddress
+from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from tests.faults.wordy import Wordy
+
+log = logging.getLogger("feeder")
 
 TOPICS = Topics("faults", "feeder")
 
@@ -38,11 +43,15 @@ def result(value: int) -> FusedResult:
 
 
 async def main(arguments: list[str]) -> None:
-    path, url, ledger, rate = [*arguments, "400"][:4]
-    outbox = SqliteOutbox.open(Path(path), clock=SystemClock())
+    path, url, ledger, rate, timeout_s = [*arguments, *("400", "2.0")[len(arguments) - 3 :]]
+    outbox = SqliteOutbox.open(Path(path), clock=SystemClock(), quota=Quota(keep_after_receipt_s=30.0))
     bridge = Bridge(
         connect=lambda will: PahoTransport(
-            BrokerAddress.parse(url), client_id="feeder", will=will, keepalive_s=5, connect_timeout_s=2.0
+            BrokerAddress.parse(url),
+            client_id="feeder",
+            will=will,
+            keepalive_s=5,
+            connect_timeout_s=float(timeout_s),
         ),
         topics=TOPICS,
         outbox=outbox,
@@ -57,7 +66,7 @@ async def main(arguments: list[str]) -> None:
         ),
         clock=SystemClock(),
         backoff=Backoff(base_s=0.05, cap_s=0.3, stable_s=1.0),
-        resend_after_s=1.0,
+        resend_after_s=float(timeout_s) / 2,
     )
     rng = random.Random()
     book = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -73,11 +82,16 @@ async def main(arguments: list[str]) -> None:
         group.start_soon(bridge.run)
         while not stopping.is_set():
             results = [result(rng.getrandbits(50)) for _ in range(rng.choice((1, 1, 2, 5, 20)))]
-            rows = await anyio.to_thread.run_sync(outbox.put, results)
+            try:
+                rows = await anyio.to_thread.run_sync(outbox.put, results)
+            except OutboxError as error:  # as the engine does: counted, said, and on with the next
+                log.warning("refused", extra={"results": len(results), "reason": str(error)})
+                await anyio.sleep(0.02)
+                continue
             lines = (f"{outbox.epoch} {row.seq} {int(one.value)}\n" for row, one in zip(rows, results, strict=True))  # type: ignore[arg-type]
             os.write(book, "".join(lines).encode())
             bridge.offer(rows)
-            await anyio.sleep(len(rows) / float(rate))
+            await anyio.sleep(len(rows) / float(rate) if float(rate) else 0)
         while outbox.stats().rows:
             await anyio.sleep(0.01)
         group.cancel_scope.cancel()

@@ -20,7 +20,7 @@ from edge_sdk.monitor.store.postgres_prune import prune_results
 from edge_sdk.monitor.store.postgres_words import PostgresWords
 from edge_sdk.monitor.store.pruning import prune
 from edge_sdk.monitor.store.psycopg import PostgresConnection, upgrade, version_of
-from edge_sdk.monitor.store.refusals import conflict, count, quarantine
+from edge_sdk.monitor.store.refusals import conflict, count, is_resend, quarantine
 from edge_sdk.monitor.store.rollup import SLICE, ripe, roll_late, roll_source
 from edge_sdk.monitor.store.sqlite import RECEIPT_RANGES
 
@@ -221,7 +221,7 @@ class PostgresStore:
         return inserted
 
     def _again(self, source: Source, one: Arrival, there: bytes, done: Committed, refusals: list[Refusal]) -> None:
-        if one.body == there:
+        if is_resend(one, there):
             done.duplicates += 1
         else:
             done.conflicts += 1

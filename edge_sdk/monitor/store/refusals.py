@@ -9,6 +9,12 @@ from edge_sdk.monitor.store.base import Arrival, Refusal, Source
 from edge_sdk.monitor.store.database import Database
 
 QUARANTINE_ROWS = 1000
+_RETIMED = b'"retimed"'
+
+
+def is_resend(one: Arrival, there: bytes) -> bool:
+    """Whether it is the stored result again; its times may have been repaired since it was sent first."""
+    return one.body == there or _RETIMED in one.body
 
 
 def conflict(source: Source, one: Arrival) -> Refusal:

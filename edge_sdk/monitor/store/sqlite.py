@@ -18,7 +18,7 @@ from edge_sdk.contract.receipt import Ranges, Receipt
 from edge_sdk.monitor.store.base import Arrival, Batch, Committed, Limits, Refusal, Source
 from edge_sdk.monitor.store.database import Database
 from edge_sdk.monitor.store.pruning import prune
-from edge_sdk.monitor.store.refusals import conflict, count, quarantine
+from edge_sdk.monitor.store.refusals import conflict, count, is_resend, quarantine
 from edge_sdk.monitor.store.rollup import GROUPED, INTO_MINUTES, SLICE, merge, ripe, roll_late, roll_source
 from edge_sdk.monitor.store.sqlite_file import SqliteFile
 from edge_sdk.monitor.store.words import Words
@@ -193,7 +193,7 @@ class SqliteStore:
                 known.stored += 1
                 done.new.setdefault(source, []).append(one)
                 self._words.heard(source, known.station_id, known.id, [one])
-            elif there[0] == one.body:
+            elif is_resend(one, there[0]):
                 done.duplicates += 1
             else:
                 done.conflicts += 1

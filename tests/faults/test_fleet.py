@@ -1,0 +1,83 @@
+"""A broker restarts, and a whole fleet comes back: spread over time, and none is left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import RunningBroker, mosquitto
+from tests.faults.scene import wait_for
+
+
+def connects(broker: RunningBroker) -> list[float]:
+    """When stations connected, seconds since 1970, to the second."""
+    text = (broker.directory / "mosquitto.log").read_text(errors="replace")
+    return [float(when) for when in re.findall(r"^(\d+): New client connected .* as s\d+ ", text, re.MULTILINE)]
+
+
+Said = list[dict[str, list[int]]]
+
+
+def run(directory: Path, processes: int, each: int, *, away_s: float) -> tuple[Counter[int], Said]:
+    """Restart the broker under a fleet. Returns how many connected in each second after it, and what they say."""
+    stations = processes * each
+    with mosquitto(
+        directory / "broker", extra="max_connections -1\nlog_type notice\nconnection_messages true"
+    ) as broker:
+        fleet = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.fleet", broker.url, str(number * each), str(each)],
+                stdout=subprocess.PIPE,
+            )
+            for number in range(processes)
+        ]
+        try:
+            wait_for(lambda: len(connects(broker)) == stations, 120.0)
+            broker.kill()
+            time.sleep(away_s)
+            broker.start()
+            back = time.time()
+            wait_for(lambda: len(connects(broker)) >= 2 * stations, 180.0)
+            time.sleep(1.2)  # each puts a result a second
+            said: Said = []
+            for process in fleet:
+                process.send_signal(signal.SIGTERM)
+                out, _ = process.communicate(timeout=60)
+                said.append(json.loads(out))
+            came = connects(broker)[stations:]
+        finally:
+            for process in fleet:
+                process.kill()
+                process.wait()
+                if process.stdout is not None:
+                    process.stdout.close()
+    return Counter(int(when - int(back)) for when in came), said
+
+
+def check(spread: Counter[int], said: Said, *, stations: int) -> None:
+    assert min(n for one in said for n in one["connections"]) >= 2, "one was left behind"
+    assert min(n for one in said for n in one["delivered"]) >= 1
+    assert max(n for one in said for n in one["waiting"]) <= 3
+    assert max(spread.values()) <= 0.8 * stations, "all at once"
+
+
+def test_a_fleet_comes_back_spread_over_seconds_and_whole(tmp_path: Path) -> None:
+    spread, said = run(tmp_path, 1, 12, away_s=1.0)
+
+    check(spread, said, stations=12)
+
+
+@pytest.mark.slow
+def test_the_long_form_of_a_thousand_stations(tmp_path: Path) -> None:
+    spread, said = run(tmp_path, 5, 200, away_s=10.0)
+    print(f"1,000 stations after a broker was away for 10 s, CONNECT in each second: {sorted(spread.items())}")
+
+    check(spread, said, stations=1000)
