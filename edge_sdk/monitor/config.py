@@ -98,11 +98,13 @@ class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         rules: See `Rule`.
         sinks: By name; each has a `kind` (``webhook``, ``ntfy``, ``email``, ``mqtt``) and that kind's fields.
         interval_s: How often the fleet is judged.
+        survey_interval_s: How often rules of drift and disagreement look back over hours and days.
     """
 
     rules: tuple[Rule, ...] = ()
     sinks: dict[str, dict[str, Any]] = {}
     interval_s: float = 1.0
+    survey_interval_s: float = 60.0
 
     def __post_init__(self) -> None:
         names = [rule.name for rule in self.rules]

@@ -20,6 +20,7 @@ from edge_sdk.base.ids import check_id
 from edge_sdk.monitor.accounts import Accounts
 from edge_sdk.monitor.alerts.book import AlertBook
 from edge_sdk.monitor.alerts.sinks import Sink, open_sink
+from edge_sdk.monitor.alerts.survey import Survey
 from edge_sdk.monitor.alerts.watch import AlertWatch
 from edge_sdk.monitor.config import BrokerConfig, MonitorConfig, accounts_path, parse_listen
 from edge_sdk.monitor.ingest import Ingest, filters
@@ -57,10 +58,14 @@ async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None, 
         ingest = _ingest(config, store)
         with (
             StoreReader(config.place, silent_after_s=config.web.silent_after_s) as reader,
+            StoreReader(config.place) as surveyed,
             contextlib.closing(_book(config)) as book,
         ):
             sinks = {name: _sink(options, directory or Path()) for name, options in config.alerts.sinks.items()}
-            watch = AlertWatch(book, sinks, reader, clock, config.alerts.interval_s)
+            survey = Survey(surveyed, config.alerts.rules)
+            watch = AlertWatch(
+                book, sinks, reader, clock, config.alerts.interval_s, survey, config.alerts.survey_interval_s
+            )
             server = _server(config, ingest, reader, book) if config.web.enabled else None
             await _run(config, ingest, watch, server, ready_file)
     finally:

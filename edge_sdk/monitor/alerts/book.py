@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 
 from edge_sdk.base.errors import StoreError
-from edge_sdk.monitor.alerts.rules import Rule
+from edge_sdk.monitor.alerts.around import Around, Neighbours, Signs
+from edge_sdk.monitor.alerts.rules import NotKnown, Rule
 from edge_sdk.monitor.store.views import StationView
 
 _SCHEMA = """
@@ -164,15 +165,29 @@ class AlertBook:
         with self._lock:
             self._db.close()
 
-    def judge(self, stations: Iterable[StationView], *, now_ns: int) -> int:
-        """Judge every rule for these stations; returns how many alerts began or ended."""
+    def judge(
+        self,
+        stations: Iterable[StationView],
+        *,
+        now_ns: int,
+        signs: Mapping[tuple[str, str, str], Signs] | None = None,
+    ) -> int:
+        """Judge every rule for these stations; returns how many alerts began or ended.
+
+        Args:
+            stations: The whole fleet.
+            now_ns: The time.
+            signs: What the survey found.
+        """
+        stations = list(stations)
+        around = Around(neighbours=Neighbours(stations), signs=signs or {})
         changed: dict[tuple[str, bool], list[Told]] = {}
         touched: dict[tuple[str, str, str], _State | None] = {}
         with self._lock:
             for view in stations:
                 for rule in self._rules.values():
                     if rule.covers(view):
-                        self._judge_one(rule, view, now_ns, changed, touched)
+                        self._judge_one(rule, view, around, now_ns, changed, touched)
             for key in [key for key in self._states if key[0] not in self._rules]:  # a rule that was taken away
                 touched[key] = None
             if touched:
@@ -243,13 +258,17 @@ class AlertBook:
         self,
         rule: Rule,
         view: StationView,
+        around: Around,
         now_ns: int,
         changed: dict[tuple[str, bool], list[Told]],
         touched: dict[tuple[str, str, str], _State | None],
     ) -> None:
         key = (rule.name, view.site, view.station)
         state = self._states.get(key) or _State(False, None, now_ns, "")
-        why = rule.judge(view, fires=state.fires)
+        try:
+            why = rule.judge(view, fires=state.fires, around=around)
+        except NotKnown:
+            return
         if (why is not None) == state.fires:
             if state.turning_ns is not None:
                 state.turning_ns = None

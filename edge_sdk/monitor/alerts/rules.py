@@ -10,7 +10,10 @@ import msgspec
 
 from edge_sdk.base.ids import check_id
 from edge_sdk.contract.events import Severity
+from edge_sdk.monitor.alerts.around import Around
 from edge_sdk.monitor.store.views import Latest, StationView
+
+_ALONE = Around()
 
 
 class When(str, Enum):
@@ -33,15 +36,31 @@ class When(str, Enum):
     """Of the processor, in °C."""
     FALLBACK = "fallback"
     """A delegate or execution provider that was asked for is not in use."""
+    SENSORS_DISAGREE = "sensors_disagree"
+    """Over `window_s`, this share of single sensors' labels is not the fused one; of values, their mean spread."""
+    NEIGHBOURS_DISAGREE = "neighbours_disagree"
+    """This share of the site's other stations agrees on another label; of values, the distance from their median."""
+    LABEL_DRIFT = "label_drift"
+    """Population stability index of fused labels, `window_s` against `reference_s` before; 0.25 is another world."""
+    CONFIDENCE_DRIFT = "confidence_drift"
+    """Kolmogorov-Smirnov distance of contributors' confidence, likewise; what chance explains counts as 0."""
 
 
+SURVEYED = {When.SENSORS_DISAGREE, When.LABEL_DRIFT, When.CONFIDENCE_DRIFT}
+"""What one result cannot answer: see `Survey`."""
+_BELOW = {When.VALUE_BELOW, When.CONFIDENCE_BELOW}
 _WITH_THRESHOLD = {
+    *SURVEYED,
+    *_BELOW,
+    When.NEIGHBOURS_DISAGREE,
     When.VALUE_ABOVE,
-    When.VALUE_BELOW,
-    When.CONFIDENCE_BELOW,
     When.BACKLOG_ABOVE,
     When.TEMPERATURE_ABOVE,
 }
+
+
+class NotKnown(Exception):  # noqa: N818 - not an error: an answer
+    """A rule cannot be judged yet: what it said last stays."""
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,6 +73,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         clear: Hysteresis: an alert that fires goes out only beyond this bound; None = `threshold`.
         labels: Of `label` rules.
         stream: Only this stream; None = any of the station's.
+        window_s: Of drift and disagreement: the stretch that is looked at, up to the newest result.
+        reference_s: Of drift: the stretch before it that it is compared with.
         for_s: The condition must hold so long before the alert fires, and be gone so long before it goes out.
         sites: Only sites that match one of these patterns (``*`` and ``?``).
         stations: Only stations that match one of these patterns.
@@ -67,6 +88,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     clear: float | None = None
     labels: tuple[str, ...] = ()
     stream: str | None = None
+    window_s: float = 3600.0
+    reference_s: float = 604_800.0
     for_s: float = 0.0
     sites: tuple[str, ...] = ("*",)
     stations: tuple[str, ...] = ("*",)
@@ -81,10 +104,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if bool(self.labels) != (self.when is When.LABEL):
             wants = "labels" if self.when is When.LABEL else "no labels"
             raise ValueError(f"Rule {self.name!r} ({self.when.value}) wants {wants}")
-        if self.clear is not None and self.threshold is not None:
-            wrong = self.clear > self.threshold if self.when.value.endswith("above") else self.clear < self.threshold
+        if self.clear is not None and self.threshold is not None and self.clear != self.threshold:
+            wrong = (self.clear < self.threshold) is (self.when in _BELOW)
             if wrong:
                 raise ValueError(f"Rule {self.name!r}: clear is on the wrong side of threshold")
+        if self.window_s <= 0 or self.reference_s <= 0:
+            raise ValueError(f"Rule {self.name!r}: window_s and reference_s are wanted above 0")
         if self.for_s < 0:
             raise ValueError(f"Rule {self.name!r}: for_s is {self.for_s}, wanted is 0 or more")
 
@@ -94,15 +119,41 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             fnmatchcase(view.station, one) for one in self.stations
         )
 
-    def judge(self, view: StationView, *, fires: bool) -> str | None:
+    def judge(self, view: StationView, *, fires: bool, around: Around = _ALONE) -> str | None:
         """Why the condition holds now, for a person; None = it does not.
 
         Args:
             view: What is known of the station.
             fires: Whether the alert fires already: then `clear` is the bound.
+            around: What is known beside it.
+
+        Raises:
+            NotKnown: The survey has not come by yet.
         """
         bound = self.clear if fires and self.clear is not None else self.threshold
+        if self.when in SURVEYED:
+            return self._surveyed(view, bound or 0.0, around)
+        if self.when is When.NEIGHBOURS_DISAGREE:
+            return self._apart(view, bound or 0.0, around)
         return _JUDGES[self.when](self, view, 0.0 if bound is None else bound)
+
+    def _surveyed(self, view: StationView, bound: float, around: Around) -> str | None:
+        found = around.signs.get((self.name, view.site, view.station))
+        if found is None:
+            raise NotKnown
+        return found.why if found.level > bound else None
+
+    def _apart(self, view: StationView, bound: float, around: Around) -> str | None:
+        if view.state != "online":
+            return None
+        for one in _streams(self, view):
+            if one.label is not None:
+                label, share = around.neighbours.other_label(view.site, one)
+                if share > bound:
+                    return f"{one.stream} is {one.label}, {share:.0%} of its neighbours say {label}"
+            elif (distance := around.neighbours.distance(view.site, one)) > bound:
+                return f"{one.stream} is {one.value:g} {one.unit or ''}, {distance:.3g} from its neighbours' middle"
+        return None
 
 
 def _streams(rule: Rule, view: StationView) -> Iterable[Latest]:

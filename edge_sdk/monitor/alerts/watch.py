@@ -14,6 +14,7 @@ from edge_sdk.base.clock import Clock
 from edge_sdk.base.errors import EdgeError, StoreError
 from edge_sdk.monitor.alerts.book import AlertBook
 from edge_sdk.monitor.alerts.sinks import Sink
+from edge_sdk.monitor.alerts.survey import Survey
 from edge_sdk.monitor.store.reader import StoreReader
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class AlertWatch:
         reader: The store.
         clock: The time.
         interval_s: How often the fleet is judged.
+        survey: For rules that look further back; None = there are none.
+        survey_s: How often it looks.
         failures: Notices that could not be sent at once, by sink.
     """
 
@@ -39,6 +42,8 @@ class AlertWatch:
     reader: StoreReader
     clock: Clock
     interval_s: float = 1.0
+    survey: Survey | None = None
+    survey_s: float = 60.0
     failures: dict[str, int] = field(default_factory=dict)
     name: str = "alerts"
 
@@ -47,6 +52,8 @@ class AlertWatch:
         async with anyio.create_task_group() as group:
             for name, sink in self.sinks.items():
                 group.start_soon(self._send, name, sink, name=f"alert sink {name}")
+            if self.survey is not None and self.survey.is_needed:
+                group.start_soon(self._look, self.survey, name="alert survey")
             while True:
                 try:
                     changed = await anyio.to_thread.run_sync(self._judge)
@@ -58,7 +65,21 @@ class AlertWatch:
 
     def _judge(self) -> int:
         now_ns = self.clock.wall_ns()
-        return self.book.judge(self.reader.fleet(now_ns=now_ns).stations, now_ns=now_ns)
+        signs = dict(self.survey.signs) if self.survey else None
+        return self.book.judge(self.reader.fleet(now_ns=now_ns).stations, now_ns=now_ns, signs=signs)
+
+    async def _look(self, survey: Survey) -> None:
+        """Survey for ever, in a thread, one station after the other."""
+
+        def look() -> None:
+            survey.look(self.reader.fleet(now_ns=self.clock.wall_ns()).stations)
+
+        while True:
+            try:
+                await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+            except StoreError as error:
+                log.error("survey cannot look", extra={"reason": str(error)})
+            await anyio.sleep(self.survey_s)
 
     async def _send(self, name: str, sink: Sink) -> None:
         """One sink's notices in order; what cannot be sent waits, and holds up no other sink."""

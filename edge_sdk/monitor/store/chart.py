@@ -98,6 +98,17 @@ def buckets(ask: Ask, dialect: Dialect, sources: Sequence[tuple[int, int]], stre
     return [_bucket(on.first_ns + slot * on.width_ns, found[slot]) for slot in sorted(found)]
 
 
+def label_counts(
+    ask: Ask, dialect: Dialect, sources: Sequence[tuple[int, int]], stream: str, on: Grid
+) -> dict[str, int]:
+    """How often each label was fused; an empty label is no answer."""
+    counts: dict[str, int] = {}
+    for source, pruned_ns in sources:
+        for row in _of_source(ask, dialect, source, pruned_ns, stream, on):
+            counts[row[1] or ""] = counts.get(row[1] or "", 0) + int(row[2])
+    return counts
+
+
 def _of_source(ask: Ask, dialect: Dialect, source: int, pruned_ns: int, stream: str, on: Grid) -> list[Any]:
     if on.is_coarse:
         return _asked(ask, dialect, (_MINUTES, _HOURS, _NEW), (source, stream, on.first_ns, on.end_ns, on.width_ns))

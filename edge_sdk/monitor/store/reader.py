@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge_sdk.contract.events import Birth, Health
-from edge_sdk.monitor.store.chart import LAST_OF_STRETCHES, POSTGRES, SQLITE, buckets, grid
+from edge_sdk.monitor.store.chart import LAST_OF_STRETCHES, POSTGRES, SQLITE, buckets, grid, label_counts
 from edge_sdk.monitor.store.database import is_url
 from edge_sdk.monitor.store.inventory import BundleInField, bundles
 from edge_sdk.monitor.store.place import open_reader
@@ -224,11 +224,7 @@ class StoreReader:
         self, site: str, station: str, stream: str, *, start_ns: int, end_ns: int, points: int = 300, picks: int = 60
     ) -> Chart:
         """One stream over ``[start_ns, end_ns)`` in at most `points` buckets, with up to `picks` whole results."""
-        sources = self._all(
-            "SELECT sources.id, pruned_ns FROM sources JOIN stations ON stations.id = sources.station"
-            " WHERE site = ?1 AND stations.station = ?2 ORDER BY sources.id",
-            (site, station),
-        )
+        sources = self._sources_of(site, station)
         on = grid(start_ns, end_ns, points)
         return Chart(
             start_ns=on.first_ns,
@@ -236,6 +232,26 @@ class StoreReader:
             width_ns=on.width_ns,
             buckets=buckets(self._all, self._dialect, sources, stream, on),
             picks=self._picks([row[0] for row in sources], stream, start_ns, end_ns, picks),
+        )
+
+    def label_counts(self, site: str, station: str, stream: str, *, start_ns: int, end_ns: int) -> dict[str, int]:
+        """How often each label was fused over ``[start_ns, end_ns)``; an empty label is no answer."""
+        on = grid(max(0, start_ns), end_ns, 1)
+        return label_counts(self._all, self._dialect, self._sources_of(site, station), stream, on)
+
+    def picks(
+        self, site: str, station: str, stream: str, *, start_ns: int, end_ns: int, picks: int
+    ) -> list[StoredResult]:
+        """The last result of each of `picks` stretches of ``[start_ns, end_ns)``, in order of time."""
+        sources = [row[0] for row in self._sources_of(site, station)]
+        return self._picks(sources, stream, start_ns, end_ns, picks)
+
+    def _sources_of(self, site: str, station: str) -> list[tuple[int, int]]:
+        """Outboxes of a station: their ids, and the event time up to which raw results may be missing."""
+        return self._all(
+            "SELECT sources.id, pruned_ns FROM sources JOIN stations ON stations.id = sources.station"
+            " WHERE site = ?1 AND stations.station = ?2 ORDER BY sources.id",
+            (site, station),
         )
 
     def _picks(self, sources: list[int], stream: str, start_ns: int, end_ns: int, picks: int) -> list[StoredResult]:
