@@ -1,4 +1,4 @@
-"""The page that ``fuse evaluate --html`` writes: tables and plots, one file, no script, no network."""
+"""The page that ``fuse evaluate --html`` writes: figures and plots, one file, no script, nothing from a network."""
 
 from __future__ import annotations
 
@@ -9,123 +9,208 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sdk.fitting.evaluate import Line, columns
+from edge_sdk.base.clock import to_datetime
+from edge_sdk.fitting.evaluate import STRENGTHS, Line, cell, columns, goodness, short
+from edge_sdk.fitting.plots import COLOURS, Curve, areas, curves, reliability, scatter
 from edge_sdk.fitting.record import Record
-from edge_sdk.fitting.score import run
+from edge_sdk.fitting.score import Score, run
+from edge_sdk.fusion.base import Fused
 from edge_sdk.fusion.file import FusionSpec
 
+_BINS = 160
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}
-table{border-collapse:collapse;width:100%}td,th{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #d8dee4}
-td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}text{font:12px system-ui,sans-serif}
-@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}td,th{border-color:#30363d}text{fill:#e6edf3}}
+:root{color-scheme:light dark;--ink:#1b1f24;--quiet:#57606a;--line:#d8dee4;--paper:#fff;--best:#eef6ff}
+@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--quiet:#9aa4ae;--line:#30363d;--paper:#0d1117;--best:#12233a}}
+body{font:15px/1.5 system-ui,sans-serif;max-width:68rem;margin:2rem auto;padding:0 1rem;color:var(--ink);
+background:var(--paper)}
+h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin:2rem 0 .4rem}p{margin:.3rem 0;max-width:48rem}
+.quiet{color:var(--quiet)}.wide{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+td,th{padding:.25rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+td:first-child,th:first-child{text-align:left}th{font-weight:600}tr.fused td{background:var(--best);font-weight:600}
+svg{max-width:100%;height:auto;display:block}svg text{font:12px system-ui,sans-serif;fill:var(--ink)}
+svg .axis{stroke:var(--quiet);fill:none}svg .grid{stroke:var(--line);fill:none}
+small{display:block;color:var(--quiet);font-weight:400;font-size:.75rem;line-height:1.1}figure{margin:0}
+.side{display:flex;flex-wrap:wrap;gap:1rem 2rem}.side figure,.side section{flex:1 1 22rem}
+figcaption{color:var(--quiet);font-size:.9rem}
 """
 
 
 def page(title: str, spec: FusionSpec, record: Record, lines: Sequence[Line]) -> str:
     """A whole HTML document."""
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8>",
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style>",
-        f"<h1>{html.escape(title)}</h1>",
-        f"<p>{html.escape(spec.method)} of {', '.join(map(html.escape, record.models))}; {len(record)} moments.</p>",
-        _table(lines, record.task),
-        "<h2>Robustness</h2>",
-        _bars(lines, "accuracy" if record.task == "classification" else "mae"),
-    ]
     answers = run(spec.open(), record)
+    measure = "accuracy" if record.task == "classification" else "mean absolute error"
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width,initial-scale=1">',
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style><main>",
+        f"<h1>{html.escape(title)}</h1>",
+        f'<p class="quiet">{html.escape(spec.method)} of {", ".join(map(html.escape, record.models))}; '
+        f"{len(record)} moments, {len(set(record.groups.tolist()))} groups. Below each figure: its 95 % interval, by a "
+        "bootstrap over groups or stretches of time.</p>",
+        "<h2>Whole, and in trouble</h2>",
+        _table(short(lines), spec.method, record.task),
+        "<h2>Robustness</h2>",
+        f'<div class="side">{_absence(lines, measure)}{_noise(lines, measure)}</div>',
+    ]
     if record.task == "classification":
-        truth = np.asarray(record.truth, dtype=np.int64)
-        said = np.array([_uniform(record) if one is None else one.probabilities for one in answers], dtype=np.float64)
-        parts += [
-            "<h2>Reliability</h2>",
-            _reliability(said, truth),
-            "<h2>Per class</h2>",
-            _classes(said, truth, record),
-        ]
-    shares = {name: [0.0 if one is None else one.weights.get(name, 0.0) for one in answers] for name in record.models}
-    parts += ["<h2>Contribution over time</h2>", _stack(shares)]
+        parts += _of_classes(answers, record)
+    else:
+        parts += _of_estimates(answers, record, None if spec.conformal is None else spec.conformal.coverage)
+    parts += ["<h2>Contribution over time</h2>", _contribution(answers, record), "</main></html>"]
     return "\n".join(parts) + "\n"
 
 
-def _uniform(record: Record) -> list[float]:
-    return [1.0 / len(record.labels)] * len(record.labels)
-
-
-def _table(lines: Sequence[Line], task: str) -> str:
+def _table(rows: Sequence[tuple[str, Score]], method: str, task: str) -> str:
     shown = columns(task)
-    head = "".join(f"<th>{html.escape(heading)}" for _, heading in (("", "method"), *shown))
+    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for _, heading in (("", "method"), *shown))
     body = []
-    for line in lines:
-        name = f"{line.method} {line.trouble} {', '.join(line.names)}".strip()
-        cells = "".join(f"<td>{_number(getattr(line.score, attribute))}" for attribute, _ in shown)
-        body.append(f"<tr><td>{html.escape(name)}{cells}")
-    return f"<table><tr>{head}{''.join(body)}</table>"
+    for name, given in rows:
+        cells = "".join(f"<td>{_cell(given, attribute)}</td>" for attribute, _ in shown)
+        mark = ' class="fused"' if name == method else ""
+        body.append(f"<tr{mark}><td>{html.escape(name)}</td>{cells}</tr>")
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _cell(given: Score, attribute: str) -> str:
+    figure, between, interval = cell(given, attribute).partition(" [")
+    return f"{figure}<small>{interval.rstrip(']')}</small>" if between else figure
 
 
-def _bars(lines: Sequence[Line], attribute: str) -> str:
-    values = [
-        (f"{one.method} {one.trouble} {', '.join(one.names)}".strip(), getattr(one.score, attribute)) for one in lines
-    ]
-    top = max((value for _, value in values if value is not None), default=1.0) or 1.0
-    rows = []
-    for index, (name, value) in enumerate(values):
-        y = 20 * index
-        width = 0 if value is None else 480 * value / top
-        rows.append(
-            f'<text x="0" y="{y + 14}">{html.escape(name[:44])}</text>'
-            f'<rect x="300" y="{y + 3}" width="{width:.1f}" height="14" fill="#3b82f6"/>'
-            f'<text x="{305 + width:.1f}" y="{y + 14}">{_number(value)}</text>'
-        )
-    return f'<svg viewBox="0 0 840 {20 * len(values)}" role="img" aria-label="{attribute}">{"".join(rows)}</svg>'
+def _value(given: Score) -> float:
+    return given.accuracy if given.accuracy is not None else (given.mae or 0.0)
 
 
-def _reliability(said: NDArray[np.float64], truth: NDArray[np.int64]) -> str:
-    confidence, right = said.max(axis=1), said.argmax(axis=1) == truth
-    place = np.minimum((confidence * 10).astype(np.int64), 9)
-    points = []
-    for index in np.unique(place):
-        rows = place == index
-        x, y = 40 + 260 * float(confidence[rows].mean()), 280 - 260 * float(right[rows].mean())
-        size = 3 + 9 * float(rows.mean()) ** 0.5
-        points.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:.1f}" fill="#3b82f6" fill-opacity=".7"/>')
-    return (
-        '<svg viewBox="0 0 320 300" width="320" role="img" aria-label="reliability">'
-        '<path d="M40 280L300 20M40 20V280H300" fill="none" stroke="#8b949e"/>'
-        f'{"".join(points)}<text x="120" y="298">confidence</text><text x="44" y="30">accuracy</text></svg>'
+def _figure(drawing: str, caption: str) -> str:
+    return f"<figure>{drawing}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _absence(lines: Sequence[Line], measure: str) -> str:
+    """The fused answer against how many are absent: the mean over who, and the worst; beside the best one alone."""
+    whole = next(line for line in reversed(lines) if not line.trouble)
+    alone = max((line for line in lines if line.method.endswith(" alone")), key=lambda line: goodness(line.score))
+    points: dict[str, list[tuple[float, float]]] = {
+        "mean": [(0, _value(whole.score))],
+        "worst": [(0, _value(whole.score))],
+    }
+    most = 0
+    for count in itertools.count(1):
+        those = [line for line in lines if line.trouble == "absent" and len(line.names) == count]
+        if not those:
+            break
+        most = count
+        worst = min(those, key=lambda line: goodness(line.score))
+        points["mean"].append((count, float(np.mean([_value(line.score) for line in those]))))
+        points["worst"].append((count, _value(worst.score)))
+    level = _value(alone.score)
+    drawn = curves(
+        [
+            Curve("fused, mean over who is absent", tuple(points["mean"])),
+            Curve("fused, the worst", tuple(points["worst"])),
+            Curve(f"{alone.method}, all there", ((0, level), (most, level)), dashed=True),
+        ],
+        x="contributors absent",
+        y=measure,
+        whole_numbers=True,
     )
+    return _figure(drawn, "What is left when contributors are absent.")
 
 
-def _classes(said: NDArray[np.float64], truth: NDArray[np.int64], record: Record) -> str:
-    best = said.argmax(axis=1)
+def _noise(lines: Sequence[Line], measure: str) -> str:
+    """The fused answer against the noise on each contributor's sensor."""
+    whole = next(line for line in reversed(lines) if not line.trouble)
+    noisy = [line for line in lines if line.trouble == "noisy" and len(line.names) == 1]
+    if not noisy:
+        return ""
+    drawn = curves(
+        [
+            Curve(
+                name,
+                (
+                    (0.0, _value(whole.score)),
+                    *((one.strength, _value(one.score)) for one in noisy if one.names == (name,)),
+                ),
+            )
+            for name in dict.fromkeys(line.names[0] for line in noisy)
+        ],
+        x=f"noise on one sensor, up to {max(STRENGTHS):g} standard deviations of its signal",
+        y=measure,
+    )
+    return _figure(drawn, "The fused answer while one sensor is noisy.")
+
+
+def _of_classes(answers: Sequence[Fused | None], record: Record) -> list[str]:
+    truth = np.asarray(record.truth, dtype=np.int64)
+    uniform = [1.0 / len(record.labels)] * len(record.labels)
+    said = np.array(
+        [uniform if one is None or one.probabilities is None else one.probabilities for one in answers], np.float64
+    )
+    return [
+        '<div class="side"><section><h2>Reliability</h2>',
+        _figure(
+            reliability(said.max(axis=1), said.argmax(axis=1) == truth),
+            "Confidence against accuracy; area = share of moments.",
+        ),
+        "</section><section><h2>Per class</h2>",
+        _per_class(said.argmax(axis=1), truth, record),
+        "</section></div>",
+    ]
+
+
+def _per_class(best: NDArray[np.intp], truth: NDArray[np.int64], record: Record) -> str:
     rows = []
     for index, label in enumerate(record.labels):
         n, claimed = int((truth == index).sum()), int((best == index).sum())
         hits = int(((truth == index) & (best == index)).sum())
-        recall, precision = hits / n if n else None, hits / claimed if claimed else None
-        rows.append(f"<tr><td>{html.escape(label)}<td>{n}<td>{_number(precision)}<td>{_number(recall)}")
-    return f"<table><tr><th>label<th>n<th>precision<th>recall{''.join(rows)}</table>"
+        both = n + claimed
+        shares = ["-" if not of else f"{part / of:.3f}" for part, of in ((hits, claimed), (hits, n), (2 * hits, both))]
+        rows.append(f"<tr><td>{html.escape(label)}</td><td>{n}</td>{''.join(f'<td>{one}</td>' for one in shares)}</tr>")
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("label", "moments", "precision", "recall", "F1"))
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
-def _stack(shares: dict[str, list[float]], bins: int = 160) -> str:
-    colours = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#14b8a6", "#ec4899", "#84cc16")
-    n = len(next(iter(shares.values())))
-    edges = np.linspace(0, n, min(bins, n) + 1).astype(np.intp)
-    drawn, legend = [], []
-    floor = np.zeros(len(edges) - 1)
-    for index, (name, given) in enumerate(shares.items()):
-        means = np.array([np.mean(given[low:high]) for low, high in itertools.pairwise(edges)])
-        colour = colours[index % len(colours)]
-        for place, (low, mean) in enumerate(zip(floor.tolist(), means.tolist(), strict=True)):
-            if mean > 0:
-                drawn.append(
-                    f'<rect x="{place * 800 / len(means):.1f}" y="{180 - 160 * (low + mean):.1f}" '
-                    f'width="{800 / len(means) + 0.5:.1f}" height="{160 * mean:.1f}" fill="{colour}"/>'
-                )
-        floor += means
-        legend.append(f'<text x="{10 + index * 110}" y="200" style="fill:{colour}">{html.escape(name)}</text>')
-    return f'<svg viewBox="0 0 800 210" role="img" aria-label="contribution">{"".join(drawn)}{"".join(legend)}</svg>'
+def _of_estimates(answers: Sequence[Fused | None], record: Record, stated: float | None) -> list[str]:
+    there = [
+        (one.value, float(true), one.interval)
+        for one, true in zip(answers, record.truth.tolist(), strict=True)
+        if one is not None and one.value is not None
+    ]
+    if not there:
+        return []
+    drawn = scatter([(true, value) for value, true, _ in there], x=f"true, {record.unit}", y=f"fused, {record.unit}")
+    return [
+        '<div class="side"><section><h2>Estimates</h2>',
+        _figure(drawn, "At most 800 moments, evenly chosen."),
+        "</section><section><h2>Reliability</h2>",
+        _figure(_coverage(there, stated), "Share of truths within the interval, by the height of the estimate."),
+        "</section></div>",
+    ]
+
+
+def _coverage(there: Sequence[tuple[float, float, tuple[float, float] | None]], stated: float | None) -> str:
+    """Coverage of the intervals in ten equal parts of the estimates."""
+    given = sorted((value, ends[0] <= true <= ends[1]) for value, true, ends in there if ends is not None)
+    if not given or stated is None:
+        return "<p>This fusion states no intervals.</p>"
+    parts = [part for part in np.array_split(np.array(given), min(10, len(given))) if len(part)]
+    points = tuple((float(part[:, 0].mean()), float(part[:, 1].mean())) for part in parts)
+    level = Curve("stated", ((points[0][0], stated), (points[-1][0], stated)), dashed=True)
+    return curves([Curve("measured", points), level], x="estimate", y="share of truths within", low=0.0, high=1.0)
+
+
+def _contribution(answers: Sequence[Fused | None], record: Record) -> str:
+    """Mean weight of each contributor over stretches of time."""
+    n = len(answers)
+    edges = np.linspace(0, n, min(_BINS, n) + 1).astype(np.intp)
+    shares = {
+        name: np.array([0.0 if one is None else one.weights.get(name, 0.0) for one in answers])
+        for name in record.models
+    }
+    means = {
+        name: [float(given[low:high].mean()) for low, high in itertools.pairwise(edges)]
+        for name, given in shares.items()
+    }
+    first, last = (to_datetime(int(record.t_ns[place])).strftime("%Y-%m-%d %H:%M") for place in (0, -1))
+    return _figure(
+        areas(means, COLOURS), f"Weights from {first} to {last}, in the order of the data; blank = no answer."
+    )

@@ -54,6 +54,7 @@ class Record:
         groups: ``(n,)``: day, station, person; what must not be on both sides of a split.
         labels: Labels (classification).
         unit: Unit (regression).
+        stale: Contributors whose words are all older than their max age.
     """
 
     opinions: Mapping[str, Opinion]
@@ -62,6 +63,7 @@ class Record:
     groups: NDArray[np.str_]
     labels: tuple[str, ...] = ()
     unit: str = ""
+    stale: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.truth)
@@ -101,6 +103,10 @@ class Record:
         }
         return replace(self, opinions=opinions)
 
+    def aged(self, names: Sequence[str]) -> Record:
+        """The same with some contributors stale throughout: their words are there, and must not count."""
+        return replace(self, stale=tuple(names))
+
     def only(self, name: str) -> Record:
         """The same with one contributor alone there."""
         return self.without([other for other in self.models if other != name])
@@ -134,7 +140,7 @@ class Record:
         return (list(moment) for moment in zip(*rows, strict=True))
 
     def _said(self, name: str, opinion: Opinion) -> Iterator[Prediction]:
-        times = self.t_ns.tolist()
+        times, is_stale = self.t_ns.tolist(), name in self.stale
         values = None if opinion.values is None else opinion.values.tolist()
         stds = None if opinion.stds is None else opinion.stds.tolist()
         features = None if opinion.features is None else opinion.features.astype(np.float32)
@@ -146,6 +152,7 @@ class Record:
                 name,
                 t_ns,
                 t_ns,
+                state=ContributorState.STALE if is_stale else ContributorState.FRESH,
                 probabilities=None if opinion.probabilities is None else opinion.probabilities[index],
                 value=None if values is None else values[index],
                 std=None if stds is None else stds[index],

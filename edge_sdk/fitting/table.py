@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from edge_sdk.base.clock import from_datetime
 from edge_sdk.base.errors import CalibrationError, nearest
-from edge_sdk.contract.prediction import Prediction
+from edge_sdk.contract.prediction import ContributorState, Prediction
 from edge_sdk.contract.reading import Reading
-from edge_sdk.fitting.record import Record, recorded
+from edge_sdk.contract.window import Window
+from edge_sdk.fitting.record import Opinion, Record, recorded
 from edge_sdk.inference.model import Model
 from edge_sdk.windowing.align import Aligner, Moment
 from edge_sdk.windowing.windower import Windower
@@ -25,7 +26,8 @@ _TIMES = ("time", "timestamp", "datetime", "date", "t")
 _MISSING = {"", "na", "nan", "null", "none"}
 _BLOCK = 256
 
-Spoil = Callable[[str, NDArray[np.float32]], NDArray[np.float32]]
+Spoil = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Changes a sensor's samples ``(n, channels)``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +105,7 @@ class Table:
         raise CalibrationError(f"{self.path} has no column {name!r}. {nearest(name, [*self.columns, 'day', 'month'])}")
 
 
-def record(table: Table, models: Sequence[Model], *, target: str, group: str, spoil: Spoil | None = None) -> Record:
+def record(table: Table, models: Sequence[Model], *, target: str, group: str) -> Record:
     """Run bundles over a table, and put beside what they say what was true.
 
     Args:
@@ -111,7 +113,6 @@ def record(table: Table, models: Sequence[Model], *, target: str, group: str, sp
         models: The contributors.
         target: Column of the truth: a label, or a number in the models' unit.
         group: Column of groups, or ``day``, ``month``.
-        spoil: Changes a model's samples ``(n, channels)`` first: noise, a stuck sensor.
 
     Raises:
         CalibrationError: A column is missing, or holds what it must not.
@@ -121,7 +122,7 @@ def record(table: Table, models: Sequence[Model], *, target: str, group: str, sp
     aligner = Aligner(
         [model.name for model in models], policy="on_all", max_age_ns=0, lateness_ns=lateness_ns, tick_ns=None
     )
-    predictions = [one for model in models for one in _predictions(table, model, spoil)]
+    predictions = [one for model in models for one in _predictions(table, model)]
     moments: list[Moment] = []
     for prediction in sorted(predictions, key=lambda one: one.end_ns):
         moments += aligner.push(prediction)
@@ -157,17 +158,41 @@ def _truth(text: str, labels: Mapping[str, int], table: Table, target: str) -> f
     return labels[text]
 
 
-def _predictions(table: Table, model: Model, spoil: Spoil | None) -> Iterator[Prediction]:
+def opinion(table: Table, model: Model, spoil: Spoil, given: Record) -> Opinion:
+    """What one contributor says at a record's moments when its samples are spoilt: noise, a stuck sensor."""
+    said = {one.end_ns: one for one in _predictions(table, model, spoil)}
+    moments = [
+        Moment(t_ns, (said.get(t_ns, Prediction(model.name, t_ns, t_ns, state=ContributorState.ABSENT)),))
+        for t_ns in given.t_ns.tolist()
+    ]
+    if not any(moment.predictions[0].state is ContributorState.FRESH for moment in moments):
+        return replace(given.opinions[model.name], fresh=np.zeros(len(given), dtype=np.bool_))
+    spoilt = recorded(
+        moments, [model.name], given.truth.tolist(), given.groups.tolist(), labels=given.labels, unit=given.unit
+    )
+    return spoilt.opinions[model.name]
+
+
+def windows(table: Table, model: Model) -> list[Window]:
+    """The windows of a model's sensor, as a station cuts them."""
+    return list(_windows(table, model, None))
+
+
+def _predictions(table: Table, model: Model, spoil: Spoil | None = None) -> Iterator[Prediction]:
+    return map(model.predict, _windows(table, model, spoil))
+
+
+def _windows(table: Table, model: Model, spoil: Spoil | None) -> Iterator[Window]:
     manifest = model.bundle.manifest
     samples = table.numbers([channel.name for channel in manifest.channels])
     if spoil is not None:
-        samples = spoil(model.name, samples)
+        samples = spoil(samples)
     windower = Windower(manifest.windowing, sensor=model.name, channels=samples.shape[1])
     for low in range(0, len(samples), _BLOCK):
         times = table.t_ns[low : low + _BLOCK]
         reading = Reading(model.name, samples[low : low + _BLOCK], int(times[0]), times_ns=times)
-        yield from map(model.predict, windower.push(reading))
-    yield from map(model.predict, windower.flush())
+        yield from windower.push(reading)
+    yield from windower.flush()
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -65,9 +65,12 @@ def test_a_fusion_is_fitted_signed_and_evaluated(folder: Path) -> None:
     scored = run(folder, "evaluate", str(fusion), "--json", "-", "--html", str(report))
     assert scored.exit_code == 0, scored.output
     rows = json.loads(scored.stdout)["rows"]
-    assert {row["trouble"] for row in rows} == {"", "absent", "noisy", "stuck"}
+    assert {row["trouble"] for row in rows} == {"", "absent", "stale", "noisy", "stuck"}
     good, poor = (row["score"]["accuracy"] for row in rows[:2])
     assert good > 0.6 > poor
+    assert "early fusion" in {row["method"] for row in rows}
+    low, high = rows[0]["score"]["intervals"]["accuracy"]
+    assert low < good < high
     assert "<svg" in report.read_text()
 
 

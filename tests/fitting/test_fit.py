@@ -5,50 +5,13 @@ import pytest
 
 from edge_sdk.base.errors import CalibrationError
 from edge_sdk.fitting import learn
-from edge_sdk.fitting.evaluate import evaluate
 from edge_sdk.fitting.fit import cross_validated, fit, fitted, left_out, tried
 from edge_sdk.fitting.methods import classifiers, estimators, first_against_rest
 from edge_sdk.fitting.network import Training, hidden_some
-from edge_sdk.fitting.page import page
 from edge_sdk.fitting.record import Opinion, Record
-from edge_sdk.fitting.score import macro_f1, run, score, wilson
+from edge_sdk.fitting.score import run, score
 from edge_sdk.fitting.stack import stack
-
-LABELS = ("none", "one", "two")
-
-
-def classes(n: int = 600, seed: int = 0, *, sharpen: float = 1.0) -> Record:
-    """``presence`` tells nobody from somebody; ``count`` tells one from two; ``coin`` knows nothing."""
-    rng = np.random.default_rng(seed)
-    truth = rng.integers(0, 3, n)
-    right = rng.random((n, 2)) < 0.9
-    presence, count, coin = np.empty((n, 3)), np.empty((n, 3)), rng.dirichlet([4, 4, 4], n)
-    for i, label in enumerate(truth.tolist()):
-        nobody = (label == 0) == bool(right[i, 0])
-        presence[i] = [0.86, 0.07, 0.07] if nobody else [0.06, 0.47, 0.47]
-        two = (label == 2) == bool(right[i, 1])
-        count[i] = [0.34, 0.06, 0.6] if two else [0.34, 0.6, 0.06]
-    fresh = np.ones(n, dtype=np.bool_)
-
-    def opinion(rows: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Opinion:
-        raised = rows**sharpen
-        return Opinion(fresh, probabilities=raised / raised.sum(axis=1, keepdims=True))
-
-    groups = np.array([f"day{i * 6 // n}" for i in range(n)])
-    opinions = {"presence": opinion(presence), "count": opinion(count), "coin": opinion(coin)}
-    return Record(opinions, truth, np.arange(n) * 1_000_000_000, groups, labels=LABELS)
-
-
-def estimates(n: int = 900, seed: int = 0) -> Record:
-    rng = np.random.default_rng(seed)
-    truth = rng.normal(50, 20, n)
-    fresh = np.ones(n, dtype=np.bool_)
-    opinions = {
-        "good": Opinion(fresh, values=truth + rng.normal(0, 4, n), stds=np.full(n, 4.0)),
-        "poor": Opinion(fresh, values=truth + rng.normal(0, 8, n), stds=np.full(n, 8.0)),
-    }
-    groups = np.array([f"s{i * 3 // n}" for i in range(n)])
-    return Record(opinions, truth, np.arange(n) * 1_000_000_000, groups, unit="m")
+from tests.fitting.records import classes, estimates
 
 
 def test_skills_tell_who_is_good_at_which_question() -> None:
@@ -203,24 +166,6 @@ def test_an_unknown_method_is_refused_with_what_there_is() -> None:
         fit(classes(60), method="votes")
 
 
-def test_evaluation_tells_of_absence_and_each_one_alone() -> None:
-    record = classes()
-    spec = fit(record, method="staged_pool").spec
-    lines = evaluate(spec, record)
-    assert [line.method for line in lines[:3]] == ["presence alone", "count alone", "coin alone"]
-    assert {line.names for line in lines if line.trouble == "absent"} == {
-        ("presence",),
-        ("count",),
-        ("coin",),
-        ("presence", "count"),
-        ("presence", "coin"),
-        ("count", "coin"),
-    }
-    text = page("room.fusion", spec, record, lines)
-    assert text.count("<svg") == 3
-    assert "nan" not in text
-
-
 def test_no_row_is_hidden_whole() -> None:
     rng = np.random.default_rng(0)
     masks = rng.random((500, 3)) < 0.6
@@ -230,12 +175,3 @@ def test_no_row_is_hidden_whole() -> None:
     assert hidden.any(axis=1).all()
     assert hidden.sum() < x.sum()
     np.testing.assert_array_equal(hidden_some(x, [2, 2, 2], 0.0, rng), x)
-
-
-def test_macro_f1_is_that_of_the_textbook() -> None:
-    truth, said = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, -1])
-    assert macro_f1(truth, said) == pytest.approx((2 / 3 + 4 / 5 + 0) / 3)
-
-
-def test_wilsons_interval_is_wilsons() -> None:
-    assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-3)
