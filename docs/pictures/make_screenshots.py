@@ -1,14 +1,11 @@
-"""Photographs the monitor's pages for the README: ``make pictures``. Writes PNG files beside it.
+"""Photographs the monitor's pages for the README, while a crowd of simulated stations talks: ``make pictures``.
 
-``fleet.png`` and ``station.png`` are of the demo while it runs; the others of a crowd of simulated stations
-(``tests/monitor/crowd.py``). ``--crowd DIRECTORY`` photographs every page of the crowd, wide, narrow, dark and as on a
-phone, for a person to look at.
+``--crowd DIRECTORY`` photographs every page, wide, narrow and dark, and as on a phone, for a person to look at.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -25,10 +22,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 CHROMIUM = "/usr/bin/chromium"
-SECONDS = 50
+KEPT = {"fleet": 620, "station": 1060, "streams": 800, "map": 880, "bundles": 640}
 STATIONS = 50
 _FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --hide-scrollbars"
-_PAGE = re.compile(r"page: (http\S+)")
 _EXTRA = "max_inflight_messages 0"
 _RULES = """\
 alerts:
@@ -53,39 +49,17 @@ PAGES = {
 
 
 def main(arguments: list[str]) -> int:
-    """Take the pictures; gives the demo's exit code."""
+    """Take the pictures."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS.split())
         if arguments[:1] == ["--crowd"]:
             return _look(browser, Path(arguments[1]))
         with _crowd() as url:
-            for name in ("streams", "map", "bundles"):
-                page = _open(browser, url + PAGES[name], 1280, 640)
+            for name, height in KEPT.items():
+                page = _open(browser, url + PAGES[name], 1280, height)
                 _take(page, HERE / f"{name}.png")
-        return _demo(browser)
-
-
-def _demo(browser: Browser) -> int:
-    command = [sys.executable, "-m", "edge_sdk.cli", "demo", "--seconds", str(SECONDS), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as demo:
-        assert demo.stderr is not None
-        url = next((found[1] for line in demo.stderr if (found := _PAGE.search(line))), None)
-        if url is None:
-            return demo.wait()
-        begun = time.monotonic()
-        page = browser.new_page(viewport={"width": 1280, "height": 560}, color_scheme="light")
-        page.goto(url)
-        page.locator("#fleet-table tr[data-station]").nth(2).wait_for(timeout=60_000)
-        page.wait_for_timeout(max(0.0, 0.8 * SECONDS - (time.monotonic() - begun)) * 1000)
-        _take(page, HERE / "fleet.png")
-        page.locator("#fleet-table tr[data-station='person-8'] a").click()
-        page.wait_for_timeout(3000)
-        page.set_viewport_size({"width": 1280, "height": 1030})
-        _take(page, HERE / "station.png")
-        page.close()
-        for _ in demo.stderr:
-            pass
-        return demo.wait()
+                page.close()
+    return 0
 
 
 def _look(browser: Browser, directory: Path) -> int:

@@ -124,11 +124,11 @@ def _labels(stream: str, before: dict[str, int], now: dict[str, int]) -> Signs |
         return None
     level = population_stability(before, now)
     total_before, total_now = sum(before.values()), sum(now.values())
-    most = max(
-        before.keys() | now.keys(),
-        key=lambda label: abs(now.get(label, 0) / total_now - before.get(label, 0) / total_before),
-    )
-    shares = (
-        f"{most or 'no answer'} {before.get(most, 0) / total_before:.0%} before, {now.get(most, 0) / total_now:.0%} now"
-    )
-    return Signs(level, f"{stream}: labels have moved by {level:.2f} (PSI; {shares})")
+    shares = {
+        label: (before.get(label, 0) / total_before, now.get(label, 0) / total_now)
+        for label in before.keys() | now.keys()
+    }
+    most = max(shares, key=lambda label: (round(abs(shares[label][1] - shares[label][0]), 9), shares[label][1], label))
+    was, is_ = shares[most]
+    moved = f"{most or 'no answer'} {was:.0%} before, {is_:.0%} now"
+    return Signs(level, f"{stream}: labels have moved by {level:.2f} (PSI; {moved})")
