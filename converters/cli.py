@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from converters.scheme import WORDS
 from edge_sdk.base import plugins, terminal
 from edge_sdk.base.errors import ConfigError
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 @click.option("--rate", type=float, metavar="HZ", help="Samples a second, where the recipe has no windowing.")
 @click.option("--labels", metavar="A,B,…", help="What the outputs mean, in order; they stand before the recipe's.")
 @click.option("--format", "formats", multiple=True, metavar="tflite|onnx", help="May be given twice. Default: both.")
-@click.option("--precision", multiple=True, default=("int8",), show_default=True, metavar="NAME", help="May repeat.")
+@click.option(
+    "--precision",
+    multiple=True,
+    default=("int8",),
+    show_default=True,
+    metavar="NAME",
+    help=f"May repeat: {', '.join(WORDS)}; or auto, which makes many and keeps the best.",
+)
 @click.option(
     "--max-drop", type=float, default=0.5, show_default=True, help="What `auto` may lose: points, or % of MAE."
 )
@@ -161,11 +169,15 @@ def _show(done: Conversion) -> None:
     terminal.table(f"{done.manifest.name} → {done.path}", columns, rows)
     for note in done.notes:
         terminal.warning(note)
-    for row in done.report:
-        if row.is_slower and row.is_in_bundle:
-            terminal.warning(
-                f"{row.precision} {row.format} is slower than float32 here: {row.latency_ms:.3f} ms against "
-                f"{row.float_latency_ms:.3f} ms. On an arm board it may not be; measure there."
-            )
+    slower = [
+        f"{row.precision} {row.format} ({row.latency_ms:.3f} ms against {row.float_latency_ms:.3f} ms)"
+        for row in done.report
+        if row.is_slower and row.is_in_bundle
+    ]
+    if slower:
+        terminal.warning(
+            f"Slower than float32 here: {', '.join(slower)}. On an arm board it may not be; measure there with "
+            "`edge-sdk bench`."
+        )
     signed = f"signed by {done.signer.key_id}" if done.signer else "not signed"
     click.echo(f"{done.path}: {done.digest}, {signed}")

@@ -115,6 +115,7 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
     if calibration is not None:
         calibration = subset(calibration, CALIBRATION_LIMIT)
     versions = dict(loaded.versions)
+    n_notes = len(loaded.notes)
     failed: dict[str, str] = {}
     for scheme in job.schemes:
         try:
@@ -124,6 +125,7 @@ def forge(job: ForgeJob, folder: Path) -> Forged:
                 raise
             failed[str(scheme)] = str(error)
     versions.update(loaded.versions)
+    notes += loaded.notes[n_notes:]
     return Forged(recipe=recipe, input_shape=loaded.input_shape, versions=versions, notes=tuple(notes), failed=failed)
 
 

@@ -73,7 +73,7 @@ def convert(
         calibration: Windows ``(n, …)`` in physical units, before preprocessing: a ``.npz`` path with ``x``, or arrays.
         evaluate: The same with their truth ``y``, unseen in training; None = agreement with the float model on the
             calibration data is measured instead.
-        precision: ``float32``, ``float16``, ``dynamic``, ``int8``, ``int16x8``; the first is the bundle's first.
+        precision: Names of `converters.scheme.WORDS`, which say what they are; the first is the bundle's first.
             ``("auto",)`` makes all of them and keeps the best within `max_drop`.
         max_drop: What ``auto`` may lose against float: percentage points (classification), percent of the mean
             absolute error (regression).

@@ -12,10 +12,22 @@ from edge_sdk.base.errors import ConversionError, nearest
 Format = Literal["tflite", "onnx"]
 FORMATS: tuple[Format, ...] = ("tflite", "onnx")
 PRECISIONS: dict[Format, tuple[str, ...]] = {
-    "tflite": ("float32", "float16", "dynamic", "int8", "int16x8"),
-    "onnx": ("float32", "float16", "dynamic", "int8"),
+    "tflite": ("float32", "float16", "dynamic", "int4", "int8", "int8-float-io", "int16x8", "mixed"),
+    "onnx": ("float32", "float16", "dynamic", "int4", "int8", "int8-entropy", "int8-percentile", "mixed"),
 }
-CALIBRATED = {"int8", "int16x8"}
+CALIBRATED = {"int8", "int8-entropy", "int8-float-io", "int8-percentile", "int16x8", "mixed"}
+WORDS = {
+    "float32": "as trained",
+    "float16": "weights of 16 bit",
+    "dynamic": "int8 weights; activations quantized at run time",
+    "int4": "int4 weights; activations stay float",
+    "int8": "int8 weights per channel, int8 activations, input and output; ranges by the extremes",
+    "int8-entropy": "int8; ranges that lose the least information (Kullback-Leibler)",
+    "int8-percentile": "int8; ranges that leave the outermost 0.01 % out",
+    "int8-float-io": "int8 inside, float input and output",
+    "int16x8": "int8 weights, int16 activations",
+    "mixed": "int8, and the layers that lose most in float",
+}
 
 
 class Scheme(msgspec.Struct, frozen=True, order=True):
@@ -23,9 +35,8 @@ class Scheme(msgspec.Struct, frozen=True, order=True):
 
     Attributes:
         format: ``tflite`` or ``onnx``.
-        precision: ``float32``; ``float16`` (weights of 16 bit); ``dynamic`` (int8 weights, activations quantized at
-            run time); ``int8`` (weights per channel, activations, input and output, all int8); ``int16x8``
-            (activations int16, weights int8).
+        precision: A name of `WORDS`, which say what it is: weights, ``x`` activations where they differ, then what
+            else is special.
     """
 
     format: Format
@@ -47,7 +58,7 @@ class Scheme(msgspec.Struct, frozen=True, order=True):
 
 def every_scheme(formats: Sequence[str]) -> tuple[Scheme, ...]:
     """What ``--precision auto`` tries, from the smallest to the largest, in each format."""
-    order = ("int8", "int16x8", "dynamic", "float16", "float32")
+    order = ("int8", "int8-percentile", "mixed", "int16x8", "dynamic", "float16", "float32")
     return tuple(
         Scheme(name, precision)
         for precision in order

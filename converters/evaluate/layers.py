@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.targets.graph import Operator, read_graph
+from converters.targets.outputs import output_tensors
 
 _BESIDE = {"QUANTIZE", "DEQUANTIZE"}
 BAD_SQNR_DB = 10.0
@@ -92,6 +93,20 @@ def run_all(model: bytes, inputs: Sequence[NDArray[np.float32]], tensors: Sequen
         for index, values in zip(tensors, found, strict=True):
             values.append(_real(interpreter.get_tensor(index), details[index]))
     return [np.stack(values) for values in found]
+
+
+def answers_of(model: bytes, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The answers of a TFLite or ONNX model, as real numbers, stacked over the windows."""
+    if model[4:8] == b"TFL3":
+        [answers] = run_all(model, inputs, output_tensors(model)[:1])
+        return answers
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    given, wanted = session.get_inputs()[0].name, session.get_outputs()[0].name
+    return np.stack([session.run([wanted], {given: window})[0] for window in inputs])
 
 
 def output_indices(model: bytes) -> list[int]:

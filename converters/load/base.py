@@ -27,6 +27,9 @@ class Loaded(Protocol):
     versions: dict[str, str]
     notes: list[str]
 
+    def __hash__(self) -> int:
+        """By identity."""
+
     def choose(self, answer: str, features: str) -> None:
         """Say which output answers and which is handed on as features; called once, before anything else.
 

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.dataset import subset
-from converters.evaluate.layers import run_all
+from converters.evaluate.layers import answers_of
 from converters.quantize.bias import corrected
 from converters.targets.graph import read_graph
-from converters.targets.outputs import output_tensors
 
 _LIMIT = 64
 _ENOUGH_DB = 12.0
@@ -30,12 +29,12 @@ def closest(float_model: bytes, candidates: Iterable[bytes], calibration: NDArra
         candidates: int8 TFLite models made from it.
         calibration: Model inputs, ``(n, …)``.
     """
-    fitting, judging = _halves(calibration)
-    wanted = _answers(float_model, judging)
+    fitting, judging = halves(calibration)
+    wanted = answers_of(float_model, judging)
     best, least = b"", np.inf
     for candidate in candidates:
         for model in (corrected(float_model, candidate, fitting), candidate):
-            error = float(np.abs(_answers(model, judging) - wanted).mean())
+            error = float(np.abs(answers_of(model, judging) - wanted).mean())
             if error < least:
                 best, least = model, error
     return best
@@ -61,21 +60,17 @@ def smaller_dense(
     small = closest(float_model, [other()], calibration)
     if len(small) > (1 - _WORTH) * len(model):
         return model
-    _, judging = _halves(calibration)
-    wanted = _answers(float_model, judging).astype(np.float64)
-    noise = _answers(small, judging) - wanted
+    _, judging = halves(calibration)
+    wanted = answers_of(float_model, judging).astype(np.float64)
+    noise = answers_of(small, judging) - wanted
     signal = wanted - wanted.mean(axis=0)
     power = float((noise * noise).sum())
     is_enough = power == 0 or 10 * np.log10(max(float((signal * signal).sum()), 1e-30) / power) > _ENOUGH_DB
     return small if is_enough else model
 
 
-def _halves(calibration: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+def halves(calibration: NDArray[np.float32]) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Two lots of windows, at most 64 each, the batch of 1 included: one to fit on, the other to judge on."""
     fitting = subset(calibration[::2], _LIMIT)
     judging = subset(calibration[1::2], _LIMIT) if len(calibration) > 1 else fitting
     return [window[None] for window in fitting], [window[None] for window in judging]
-
-
-def _answers(model: bytes, windows: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    [answers] = run_all(model, windows, output_tensors(model)[:1])
-    return answers

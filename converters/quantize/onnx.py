@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -16,13 +16,26 @@ from numpy.typing import NDArray
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from converters.evaluate.layers import LayerError
 from converters.load.base import Loaded
+from converters.quantize.int4 import with_int4_weights
+from converters.quantize.mixed import mixed
 from converters.scheme import Scheme
 from edge_sdk.base.errors import CalibrationError, ConversionError
 
 _WITH_WEIGHTS = ["Conv", "Gemm", "MatMul"]
 _FEW = 4
 _IR_VERSION = 8  # ONNX Runtime 1.12 and newer read it
+_METHODS = {
+    "int8": quantization.CalibrationMethod.MinMax,
+    "int8-entropy": quantization.CalibrationMethod.Entropy,
+    "int8-percentile": quantization.CalibrationMethod.Percentile,
+}
+
+
+class _Job(NamedTuple):
+    symmetric: bool
+    say: Callable[[str], None]
 
 
 def write_onnx(
@@ -56,13 +69,11 @@ def write_onnx(
         if scheme.precision == "float32":
             written = folder / "float.onnx"
         else:
-            written = _quantize(folder, scheme, model, calibration, symmetric=symmetric)
+            written = _quantize(folder, scheme, model, calibration, _Job(symmetric, loaded.notes.append))
         return _sealed(written), versions
 
 
-def _quantize(
-    folder: Path, scheme: Scheme, model: Any, calibration: NDArray[np.float32] | None, *, symmetric: bool
-) -> Path:
+def _quantize(folder: Path, scheme: Scheme, model: Any, calibration: NDArray[np.float32] | None, job: _Job) -> Path:
     source, prepared, written = folder / "float.onnx", folder / "prepared.onnx", folder / "written.onnx"
     if scheme.precision == "float16":
         from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -72,11 +83,44 @@ def _quantize(
         halved.topological_sort()  # the casts were put at the end
         onnx.save(halved.model, written)
         return written
+    if scheme.precision == "int4":
+        onnx.save(with_int4_weights(model), written)
+        return written
     quant_pre_process(source, prepared, skip_symbolic_shape=True)  # every shape is fixed: nothing is symbolic
     if scheme.precision == "dynamic":
         quantization.quantize_dynamic(prepared, written, per_channel=True)
         return written
     assert calibration is not None
+    if scheme.precision != "mixed":
+        _static(prepared, written, calibration, _METHODS[scheme.precision], job.symmetric)
+        return written
+    named = onnx.load(prepared)
+    for index, node in enumerate(named.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    onnx.save(named, prepared)
+    nodes = {node.output[0]: node.name for node in named.graph.node}
+
+    def without(layers: Sequence[LayerError]) -> bytes:
+        out = [nodes[layer.name] for layer in layers if layer.name in nodes]
+        _static(prepared, written, calibration, quantization.CalibrationMethod.MinMax, job.symmetric, out)
+        return written.read_bytes()
+
+    content, kept = mixed(prepared.read_bytes(), without, calibration)
+    written.write_bytes(content)
+    names = ", ".join(f"#{layer.index} {layer.operator}" for layer in kept)
+    job.say(f"mixed onnx keeps {names or 'no layer'} in float.")
+    return written
+
+
+def _static(
+    prepared: Path,
+    written: Path,
+    calibration: NDArray[np.float32],
+    method: Any,
+    symmetric: bool,
+    out: Sequence[str] = (),
+) -> None:
+    model = onnx.load(prepared)
     quantization.quantize_static(
         prepared,
         written,
@@ -86,10 +130,10 @@ def _quantize(
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
         op_types_to_quantize=_WITH_WEIGHTS if _is_unrolled(model) else None,
-        calibrate_method=quantization.CalibrationMethod.MinMax,
+        nodes_to_exclude=list(out),
+        calibrate_method=method,
         extra_options={"ActivationSymmetric": symmetric},
     )
-    return written
 
 
 def _is_unrolled(model: Any) -> bool:
@@ -122,7 +166,8 @@ class _Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
 def _sealed(path: Path) -> bytes:
     """The model without the names of tools and paths in it, checked."""
     model = onnx.load(path)
-    model.ir_version = min(model.ir_version, _IR_VERSION)
+    if not any(tensor.data_type == onnx.TensorProto.INT4 for tensor in model.graph.initializer):
+        model.ir_version = min(model.ir_version, _IR_VERSION)
     model.producer_name, model.producer_version, model.doc_string = "edge-sdk", "", ""
     for node in model.graph.node:
         node.doc_string = ""

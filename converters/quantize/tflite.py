@@ -1,9 +1,10 @@
-"""Writes TFLite models with TensorFlow's converter, or with ai-edge-quantizer where the source is TFLite already."""
+"""Writes TFLite models with TensorFlow's converter."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,16 @@ from converters.scheme import Scheme
 from edge_sdk.base.errors import CalibrationError, ConversionError
 
 Written = tuple[bytes, dict[str, str]]
+_BY_QUANTIZER = {"int4", "mixed"}
 
 
 def write_tflite(
     loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None, *, symmetric: bool = False
 ) -> Written:
     """Write a TFLite model.
+
+    TensorFlow's converter writes what it can; ai-edge-quantizer writes int4 and mixed models, and all forms of a model
+    that was TFLite before.
 
     Args:
         loaded: The model.
@@ -37,22 +42,35 @@ def write_tflite(
     if scheme.needs_calibration and calibration is None:
         raise CalibrationError(f"{scheme.precision} needs calibration data. Give --calibration train.npz.")
     model = loaded.as_tflite()
-    if model is not None:
-        return _from_tflite(model, scheme, calibration, loaded)
-    return _from_tensorflow(loaded, scheme, calibration)
+    if model is None and scheme.precision not in _BY_QUANTIZER:
+        return _from_tensorflow(loaded, scheme, calibration)
+    if model is not None and scheme.precision == "float32":
+        return model, {}
+    from converters.quantize.ai_edge_quantizer import requantize
+
+    return requantize(model or _float_of(loaded), scheme, calibration, say=loaded.notes.append)
 
 
 def _from_tensorflow(loaded: Loaded, scheme: Scheme, calibration: NDArray[np.float32] | None) -> Written:
     from tensorflow import __version__
 
+    versions = {"tensorflow": __version__}
+    if scheme.precision == "float32":
+        return _float_of(loaded), versions
     content = _convert(loaded, scheme, calibration)
     if scheme.precision == "int8" and calibration is not None:
-        floating = _convert(loaded, Scheme("tflite", "float32"), None)
+        floating = _float_of(loaded)
         content = closest(floating, [content], calibration)
         content = smaller_dense(
             floating, content, lambda: _convert(loaded, scheme, calibration, dense_per_channel=False), calibration
         )
-    return content, {"tensorflow": __version__}
+    return content, versions
+
+
+@lru_cache(maxsize=1)
+def _float_of(loaded: Loaded) -> bytes:
+    """The float model, written once: it is what the others are compared with."""
+    return _convert(loaded, Scheme("tflite", "float32"), None)
 
 
 def _convert(
@@ -71,8 +89,9 @@ def _convert(
     if scheme.needs_calibration:
         assert calibration is not None
         converter.representative_dataset = lambda: _batches(calibration)
-    if scheme.precision == "int8":
+    if scheme.precision in {"int8", "int8-float-io"}:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    if scheme.precision == "int8":
         converter.inference_input_type = converter.inference_output_type = tf.int8
     if scheme.precision == "int16x8":
         converter.target_spec.supported_ops = [
@@ -84,72 +103,6 @@ def _convert(
     except Exception as error:  # TensorFlow's ConverterError has no public name
         raise ConversionError(f"TensorFlow cannot write {scheme.precision} TFLite: {_reason(error)}") from error
     return bytes(content)
-
-
-def _from_tflite(model: bytes, scheme: Scheme, calibration: NDArray[np.float32] | None, loaded: Loaded) -> Written:
-    from importlib.metadata import version
-
-    if scheme.precision == "float32":
-        return model, {}
-    from ai_edge_quantizer import quantizer as aeq
-    from ai_edge_quantizer import recipe as recipes
-
-    chosen = {
-        "dynamic": recipes.dynamic_wi8_afp32,
-        "int8": recipes.static_wi8_ai8,
-        "int16x8": recipes.static_wi8_ai16,
-    }.get(scheme.precision)
-    if chosen is None:
-        raise ConversionError(f"A .tflite source cannot become {scheme.precision}. Convert from the Keras model.")
-    quantizer = aeq.Quantizer(bytearray(model), chosen())
-    versions = {"ai-edge-quantizer": version("ai-edge-quantizer")}
-    if not scheme.needs_calibration:
-        return _content(quantizer.quantize(None)), versions
-    assert calibration is not None
-    forms = [_content(quantizer.quantize(ranges)) for ranges in _ranges(model, chosen(), calibration)]
-    return closest(model, forms, calibration), versions
-
-
-def _ranges(model: bytes, recipe: Any, calibration: NDArray[np.float32]) -> Iterator[Any]:
-    """Ranges of the activations: by the extremes of all windows, and by their moving average, which cuts outliers off.
-
-    The moving average is ai-edge-quantizer's own choice; it cuts off what is rare and right as well.
-    """
-    from ai_edge_quantizer.calibrator import Calibrator
-    from ai_edge_quantizer.recipe_manager import RecipeManager
-    from ai_edge_quantizer.utils.qsv_utils import min_max_update, moving_average_update
-
-    signature, given = _signature_input(model)
-    manager = RecipeManager()
-    manager.load_quantization_recipe(recipe)
-    for update in (min_max_update, moving_average_update):
-        calibrator = Calibrator(bytearray(model), num_threads=1, qsv_update_func=update)
-        try:
-            calibrator.calibrate({signature: [{given: window[None]} for window in calibration]}, manager)
-        except (ValueError, RuntimeError) as error:
-            raise ConversionError(
-                f"ai-edge-quantizer cannot calibrate this model: {_reason(error)} Recurrent layers (LSTM) are known "
-                "to fail: convert from the Keras model with unroll=True, or take --precision dynamic."
-            ) from error
-        yield calibrator.get_model_qsvs()
-
-
-def _content(result: Any) -> bytes:
-    if result.quantized_model is None:
-        raise ConversionError("ai-edge-quantizer gave nothing back.")
-    return bytes(result.quantized_model)
-
-
-def _signature_input(model: bytes) -> tuple[str, str]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    signatures = Interpreter(model_content=model).get_signature_list()
-    if not signatures:
-        raise ConversionError(
-            "The .tflite has no signature, which ai-edge-quantizer needs. Convert from the Keras model."
-        )
-    [(key, signature)] = list(signatures.items())[:1]
-    return key, signature["inputs"][0]
 
 
 def _batches(calibration: NDArray[np.float32]) -> Iterator[list[NDArray[np.float32]]]:

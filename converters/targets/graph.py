@@ -25,6 +25,7 @@ class Value:
         dtype: numpy name.
         is_constant: Whether its content is in the file.
         bytes: Size of that content.
+        n_scales: Quantization scales: 0 = real numbers, 1 = one for all, more = one for each channel (TFLite).
         data: The content of small integer constants (axes, paddings); else None.
     """
 
@@ -33,6 +34,7 @@ class Value:
     dtype: str
     is_constant: bool = False
     bytes: int = 0
+    n_scales: int = 0
     data: tuple[int, ...] | None = None
 
 
@@ -150,7 +152,9 @@ def _read_tflite(model: bytes) -> Graph:
         if 0 < size <= 256 and dtype in {"int32", "int64"}:
             data = tuple(int(n) for n in np.frombuffer(bytes(content), dtype))
         name = tensor.name.decode("utf-8", "replace") if tensor.name else f"tensor {index}"
-        return Value(name, tuple(shape), dtype, size > 0, size, data)
+        quantization = tensor.quantization
+        n_scales = 0 if quantization is None or quantization.scale is None else len(quantization.scale)
+        return Value(name, tuple(shape), dtype, size > 0, size, n_scales, data)
 
     operators = []
     for index, operator in enumerate(graph.operators):
@@ -217,7 +221,7 @@ def _read_onnx(model: bytes) -> Graph:
 def _constant(name: str, content: NDArray[Any]) -> Value:
     small = content.size <= 64 and content.dtype.kind in "iu"
     data = tuple(int(n) for n in content.reshape(-1)) if small else None
-    return Value(name, tuple(content.shape), content.dtype.name, True, content.nbytes, data)
+    return Value(name, tuple(content.shape), content.dtype.name, True, content.nbytes, data=data)
 
 
 def _onnx_macs(kind: str, inputs: tuple[Value, ...], outputs: tuple[Value, ...]) -> int:

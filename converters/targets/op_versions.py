@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from converters.targets import graph
+from converters.targets.graph import read_graph
 from edge_sdk.base.errors import ConversionError
 
 _TABLE = Path(__file__).with_name("op_versions.json")
@@ -61,7 +63,9 @@ def tflite_operators(model: bytes) -> tuple[Operator, ...]:
 def tflite_runtimes(model: bytes) -> dict[str, str]:
     """Lowest version of ``litert`` and of ``tflite`` (tflite-runtime) that runs the file.
 
-    An operator version that the table does not know is taken to need the newest runtime that it knows.
+    An operator version that the table does not know is taken to need the newest runtime that it knows. What the types
+    of tensors ask for is added: quantizers do not always raise an operator's version when they change its types, and
+    an old runtime that believes the version then computes nonsense, or NaN for int4.
     """
     table = _load()
     newest = max((version for known in table.values() for version in known.values()), key=_numbers)
@@ -70,8 +74,26 @@ def tflite_runtimes(model: bytes) -> dict[str, str]:
         if operator.name in table:
             needed = table[operator.name].get(operator.version, newest)
             lowest = max(lowest, needed, key=_numbers)
+    floors = {_floor(operator) for operator in read_graph(model).operators}
+    lowest = max(lowest, *floors, key=_numbers)
     litert = next((version for tf, version in _LITERT if _numbers(lowest) <= _numbers(tf)), "2.3.0")
-    return {"litert": litert, "tflite": lowest}
+    return {"litert": litert} if _NEVER in floors else {"litert": litert, "tflite": lowest}
+
+
+_NEVER = "2.18.0"  # no tflite-runtime has it: 2.14 is the last one
+
+
+def _floor(operator: graph.Operator) -> str:
+    """The TensorFlow release whose kernels know the types that an operator works on."""
+    kinds = {value.dtype for value in (*operator.inputs, *operator.outputs)}
+    if "int4" in kinds:
+        return _NEVER
+    out = operator.outputs[0].dtype if operator.outputs else ""
+    if operator.kind == "FULLY_CONNECTED" and out == "float32" and operator.inputs[1].n_scales > 1:
+        return "2.17.0"  # version 12: a scale for each channel beside float activations
+    if out == "int16" and "LSTM" not in operator.kind:
+        return "2.6.0"
+    return "1.14.0" if out == "int8" else "1.5.0"
 
 
 def onnx_runtimes(opset: int) -> dict[str, str]:
