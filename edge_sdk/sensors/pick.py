@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
+from edge_sdk.sensors.iso8601 import read_iso
+
 # What devices say in place of 1 and 0.
 _WORDS = {
     **dict.fromkeys(("on", "true", "open", "online", "yes", "detected", "occupied", "wet"), 1.0),
@@ -90,7 +92,7 @@ def moment_ns(found: object) -> int | None:
     """A time as nanoseconds since 1970: seconds or milliseconds since then, or ISO 8601 with its zone; else None."""
     if isinstance(found, str) and not found.strip().replace(".", "", 1).isdecimal():
         try:
-            moment = datetime.fromisoformat(found.strip().replace("Z", "+00:00"))
+            moment = read_iso(found)
         except ValueError:
             return None
         if moment.tzinfo is None:

@@ -6,13 +6,14 @@ import csv
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import timezone
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_sdk.base.errors import ConfigError, SensorError, nearest
+from edge_sdk.sensors.iso8601 import read_iso
 
 # Numbers of this size and more are no seconds since 1970: milliseconds, microseconds, nanoseconds.
 _UNITS = ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3))
@@ -176,7 +177,7 @@ def _seconds(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = read_iso(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
     if not math.isfinite(number):
         raise ValueError(f"{text!r} is no time")

@@ -143,8 +143,10 @@ try:
     sensor = CircuitPython("chip", options, clock=SystemClock())
     [reading] = anyio.run(until, sensor.run, 1)
     print(json.dumps(reading.samples[0].tolist()))
-except* EdgeError as group:
-    print(json.dumps(str(group.exceptions[0].args[0])))
+except Exception as error:
+    while not isinstance(error, EdgeError):
+        [error] = error.exceptions  # of a task group
+    print(json.dumps(str(error)))
 """
 
 
