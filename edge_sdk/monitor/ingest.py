@@ -13,9 +13,9 @@ from edge_sdk.base.backoff import Backoff
 from edge_sdk.base.clock import Clock
 from edge_sdk.base.errors import StoreError, TransportError
 from edge_sdk.contract.topics import Kind, subscription
+from edge_sdk.monitor.intake import Intake
 from edge_sdk.monitor.receipts import ReceiptQueue
 from edge_sdk.monitor.store.base import Committed, Store
-from edge_sdk.monitor.verify import verify_all
 from edge_sdk.mqtt.transport import Message, Transport
 
 log = logging.getLogger(__name__)
@@ -171,9 +171,10 @@ class Ingest:
     async def _commit(self, messages: Sequence[Message]) -> Committed | None:
         """Verify and commit in a worker thread; while the store refuses, try again. None = told to stop first."""
         backoff = Backoff(base_s=0.2, cap_s=10.0)
+        intake = Intake(self.store, self.clock, self.max_payload_bytes)
         while True:
             try:
-                committed = await anyio.to_thread.run_sync(self._work, messages)
+                committed = await anyio.to_thread.run_sync(intake.commit, messages)
             except StoreError as error:
                 self.state.last_error = str(error)
                 log.error("store refuses", extra={"reason": str(error), "messages": len(messages)})
@@ -187,10 +188,6 @@ class Ingest:
             if self.on_commit is not None:
                 self.on_commit(committed)
             return committed
-
-    def _work(self, messages: Sequence[Message]) -> Committed:
-        batch = verify_all(messages, max_payload_bytes=self.max_payload_bytes)
-        return self.store.commit(batch, now_ns=self.clock.wall_ns())
 
     async def _publish_receipts(self, transport: Transport) -> None:
         at_once = max(1, round(self.receipts_per_s * self.receipt_interval_s))

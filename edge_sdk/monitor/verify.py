@@ -33,7 +33,7 @@ _ID = re.compile(ID_PATTERN)
 _EPOCH = re.compile("^[0-9a-f]{16}$")
 _EARLIEST_NS = 0
 _LATEST_NS = 1 << 62  # the year 2116
-_HEAD_BYTES = 256
+HEAD_BYTES = 256
 _FIELDS = FusedResult.__struct_fields__
 _T = TypeVar("_T")
 _KINDS: dict[Kind, type[Birth] | type[Status] | type[Health] | type[StationEvent]] = {
@@ -73,8 +73,8 @@ def verify_all(messages: Iterable[Message], *, max_payload_bytes: int) -> Batch:
 
 
 def _refusal(message: Message, error: PayloadError) -> Refusal:
-    head = bytes(message.payload[:_HEAD_BYTES])
-    return Refusal(error.reason, message.topic[:_HEAD_BYTES], head, str(error)[:_HEAD_BYTES])
+    head = bytes(message.payload[:HEAD_BYTES])
+    return Refusal(error.reason, message.topic[:HEAD_BYTES], head, str(error)[:HEAD_BYTES])
 
 
 def _verify(message: Message, batch: Batch, max_payload_bytes: int) -> None:

@@ -80,7 +80,7 @@ class Refusal:
 
     Attributes:
         reason: One short word: ``malformed``, ``schema``, ``version``, ``topic``, ``wrong_station``, ``range``,
-            ``oversized``, ``conflict``.
+            ``oversized``, ``conflict``, ``unstorable``.
         topic: Where it came, cut to 256 characters.
         head: The first 256 bytes of the payload.
         message: For a person.
@@ -131,6 +131,15 @@ class Committed:
     receipts: dict[Source, Receipt] = field(default_factory=dict)
     current: dict[Source, bool] = field(default_factory=dict)
 
+    def merge(self, later: Committed) -> None:
+        """Add what a later commit did."""
+        for source, new in later.new.items():
+            self.new[source] = [*self.new.get(source, ()), *new]
+        self.duplicates += later.duplicates
+        self.conflicts += later.conflicts
+        self.receipts |= later.receipts
+        self.current |= later.current
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long things are kept; None = for ever.
@@ -165,7 +174,8 @@ class Store(Protocol):
         (`Birth.oldest`, `Health.oldest`, `Pack.gone`).
 
         Raises:
-            StoreError: Nothing of the batch was stored.
+            StoreError: The medium refuses; nothing of the batch was stored. Whatever else is raised says that the
+                batch holds what this store cannot; nothing of it was stored either.
         """
 
     def prune(self, limits: Limits, *, now_ns: int) -> int:

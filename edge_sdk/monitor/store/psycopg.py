@@ -47,6 +47,9 @@ def numbered(sql: str) -> bytes:
     return _ARGUMENT.sub(place, sql).encode()
 
 
+_CONTENT = (psycopg.DataError, psycopg.IntegrityError)  # the fault of what is to be stored
+
+
 class PostgresConnection:
     """One connection in autocommit mode; a `Database`. Not for several threads at once."""
 
@@ -142,7 +145,9 @@ class PostgresConnection:
             self._connection.close()
             self._connection = None
 
-    def _said(self, error: psycopg.Error) -> StoreError:
+    def _said(self, error: psycopg.Error) -> Exception:
+        if isinstance(error, _CONTENT):
+            return error
         if self._connection is not None and self._connection.broken:
             self._drop()
         what = " ".join(str(error).split())

@@ -26,6 +26,7 @@ from edge_sdk.monitor.store.words import Words
 RECEIPT_RANGES = 1000
 """A receipt names the lowest ranges; what is above waits until the gaps below have closed."""
 
+_CONTENT = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError)  # not the medium's fault
 _T = TypeVar("_T")
 # In the order of the fields of `Arrival`.
 _INSERT = (
@@ -93,7 +94,7 @@ class SqliteStore:
                 self._words.forget()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, sqlite3.Error) and not isinstance(error, _CONTENT):
                     raise StoreError(
                         f"Store {self._file.path} refuses to write: {error}. Is the disk full or failing?"
                     ) from error
