@@ -13,12 +13,14 @@ from edge_sdk.fusion.base import Fused, Task
 from edge_sdk.fusion.shares import Shares, fresh, stacked
 
 _NUDGE = 1e-6
+_NEAR = 1e-12  # what counts as the same
 
 
 class Vote:
     """Majority or weighted vote for the first choice of each, or soft vote for their mean.
 
-    Probabilities are shares of the vote. A tie is broken openly: by the higher mean probability (``soft``), for the
+    Who has several first choices splits its vote; so one that knows nothing changes nothing. Probabilities are shares
+    of the vote. A tie between classes is broken openly: by the higher mean probability (``soft``), for the
     class that comes first (``first``), or not at all (``none``: there is no answer).
     """
 
@@ -54,8 +56,9 @@ class Vote:
         mean = share.array @ matrix
         votes = mean.copy()
         if self.options.kind != "soft":
-            votes = share.array @ np.eye(matrix.shape[1])[matrix.argmax(axis=1)]
-        tied = votes >= votes.max() - 1e-12
+            first = matrix >= matrix.max(axis=1, keepdims=True) - _NEAR
+            votes = share.array @ (first / first.sum(axis=1, keepdims=True))
+        tied = votes >= votes.max() - _NEAR
         if np.count_nonzero(tied) > 1:
             if self.options.tie == "none":
                 return None

@@ -118,6 +118,20 @@ def test_one_alone_is_believed_about_its_first_choice(name: str, row: Any) -> No
 
 
 @every_classifier
+@settings(deadline=None, max_examples=40)
+@given(rows=opinions)
+def test_one_that_knows_nothing_changes_nobody_s_mind(name: str, rows: list[Any]) -> None:
+    there = classes(rows[:3])
+    before = fuser(name).fuse(there)
+    after = fuser(name).fuse([*there, Prediction("d", 0, 1, probabilities=np.full(CLASSES, 1 / CLASSES))])
+    assert before is not None
+    assert after is not None
+    assert before.probabilities is not None
+    assert after.probabilities is not None
+    assert after.probabilities[before.probabilities.argmax()] >= after.probabilities.max() - 1e-9
+
+
+@every_classifier
 def test_all_of_one_mind_are_believed(name: str) -> None:
     fused = fuser(name).fuse(classes([[0.1, 0.8, 0.1]] * 4))
     assert fused is not None

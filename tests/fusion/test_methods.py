@@ -84,6 +84,10 @@ def test_a_majority_outvotes_one_that_is_sure() -> None:
     assert p(Vote(), classes([1.0, 0.0], [0.4, 0.6], [0.4, 0.6])).argmax() == 1
 
 
+def test_who_has_two_first_choices_splits_its_vote() -> None:
+    assert p(Vote(), classes([0.4, 0.4, 0.2], [0.1, 0.8, 0.1])) == pytest.approx([0.25, 0.75, 0.0])
+
+
 @pytest.mark.parametrize(("tie", "best"), [("soft", 1), ("first", 0)])
 def test_a_tie_is_broken_as_it_was_declared(tie: Any, best: int) -> None:
     assert p(Vote(Vote.Options(tie=tie)), classes([0.6, 0.4], [0.1, 0.9])).argmax() == best
