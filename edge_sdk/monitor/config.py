@@ -77,6 +77,7 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         key_file: Its private key.
         accounts: The file with users and API keys; None = the store's name with ``.accounts`` behind it.
         silent_after_s: A station that should be online and said nothing for so long is shown as silent.
+        requests_per_s: A user, a key or an address may ask the API so often in the long run; 0 = no bound.
     """
 
     enabled: bool = True
@@ -85,6 +86,7 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     key_file: Path | None = None
     accounts: Path | None = None
     silent_after_s: float = 90.0
+    requests_per_s: float = 100.0
 
     def __post_init__(self) -> None:
         if (self.certificate_file is None) != (self.key_file is None):

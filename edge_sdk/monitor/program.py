@@ -164,7 +164,13 @@ def _server(config: MonitorConfig, ingest: Ingest, reader: StoreReader, book: Al
         is_secure=config.web.certificate_file is not None,
         is_stopping=lambda: server.is_stopping,
     )
-    guard = Guard(app, accounts=accounts, clock=ingest.clock, only_loopback=is_loopback(host))
+    guard = Guard(
+        app,
+        accounts=accounts,
+        clock=ingest.clock,
+        only_loopback=is_loopback(host),
+        requests_per_s=config.web.requests_per_s,
+    )
     server = WebServer(guard, host, port, config.web.certificate_file, config.web.key_file)
     return server
 

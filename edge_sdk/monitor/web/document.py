@@ -13,6 +13,15 @@ from edge_sdk.base.clock import from_datetime
 MAX_NS = (1 << 63) - 1
 MAX_ROWS = 10_000
 
+COMMON = {
+    "401": "Log in, or send an API key.",
+    "403": "Your role may not do this, or the request does not come from the page itself.",
+    "422": "The request cannot be understood; the answer says why.",
+    "429": "Too many requests.",
+    "503": "The store is out of reach.",
+}
+"""What any request may be answered."""
+
 Moment = Annotated[str | None, Query(description="Event time: ISO 8601 with zone, or nanoseconds")]
 Nanoseconds = Annotated[int, Query(ge=0, le=MAX_NS)]
 Points = Annotated[int, Query(ge=1, le=2000)]
@@ -21,6 +30,16 @@ Rows = Annotated[int, Query(ge=1, le=MAX_ROWS)]
 _REF = "#/components/schemas/{name}"
 _T = TypeVar("_T")
 _described: dict[str, Any] = {}
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong.
+
+    Attributes:
+        detail: For a person.
+    """
+
+    detail: str
 
 
 def json_of(value: object, *, status: int = 200) -> Response:
@@ -53,7 +72,7 @@ def answers(kind: Any, *, missing: bool = False, also: dict[int, str] | None = N
     """The description of an answer, from the type that it is made of."""
     told: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json": {"schema": _schema(kind)}}}}
     if missing:
-        told[404] = {"description": "Never heard of."}
+        told[404] = {"description": "Never heard of.", "content": {"application/json": {"schema": _schema(Problem)}}}
     told.update({status: {"description": about} for status, about in (also or {}).items()})
     return told
 
@@ -75,6 +94,14 @@ def describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = made()
+        problem = {"content": {"application/json": {"schema": _schema(Problem)}}}
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                for status, about in COMMON.items():
+                    if status == "422" or status not in operation["responses"]:
+                        operation["responses"][status] = {"description": about, **problem}
+        for name in ("HTTPValidationError", "ValidationError"):
+            document.get("components", {}).get("schemas", {}).pop(name, None)
         document.setdefault("components", {}).setdefault("schemas", {}).update(_described)
         return document
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
@@ -18,7 +19,7 @@ from edge_sdk.monitor.ingest import IngestState
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.web.accounts_api import add_accounts
 from edge_sdk.monitor.web.alerts_api import add_alerts
-from edge_sdk.monitor.web.document import describe, json_of
+from edge_sdk.monitor.web.document import Problem, describe, json_of
 from edge_sdk.monitor.web.fleet_api import add_fleet
 from edge_sdk.monitor.web.live import add_live
 from edge_sdk.monitor.web.monitor_api import add_monitor
@@ -61,6 +62,11 @@ def make_app(
     @app.exception_handler(StoreError)
     async def out_of_order(request: Request, error: StoreError) -> Response:
         return json_of({"detail": str(error)}, status=503)
+
+    @app.exception_handler(RequestValidationError)
+    async def not_understood(request: Request, error: RequestValidationError) -> Response:
+        said = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+        return json_of(Problem(detail=f"{'; '.join(said)}."), status=422)
 
     add_monitor(app, reader, book, clock, state)
     add_fleet(app, reader, clock)

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from edge_sdk.base.clock import Clock
 from edge_sdk.monitor.accounts import ANYBODY, Account, Accounts, Role
+from edge_sdk.monitor.web.rate import RateLimit
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -72,8 +73,11 @@ class Guard:
     must come from the page itself (same origin), or carry an API key.
     """
 
-    def __init__(self, app: App, *, accounts: Accounts, clock: Clock, only_loopback: bool) -> None:
+    def __init__(
+        self, app: App, *, accounts: Accounts, clock: Clock, only_loopback: bool, requests_per_s: float = 0.0
+    ) -> None:
         self._app = app
+        self._rate = RateLimit(requests_per_s)
         self._accounts = accounts
         self._clock = clock
         self._only_loopback = only_loopback
@@ -113,6 +117,9 @@ class Guard:
         account, by_key = self._who(headers)
         if method not in _SAFE and not by_key and not _is_same_origin(headers, host):
             return 403, "The request does not come from the monitor's own page. Scripts use an API key.", ()
+        if path.startswith("/api/") and (wait_s := self._rate.wait_s(self._caller(scope, account), self._now_s())):
+            seconds = str(max(1, round(wait_s))).encode()
+            return 429, "Too many requests. Ask less often.", [(b"retry-after", seconds)]
         if path in OPEN_PATHS or path.startswith("/static/"):
             return account or Account("", Role.VIEWER)
         if account is None:
@@ -122,6 +129,16 @@ class Guard:
         if method not in _SAFE and account.role < Role.OPERATOR and path != "/api/logout":
             return 403, "A viewer may look and not act. Ask an operator.", ()
         return account
+
+    def _now_s(self) -> float:
+        return self._clock.monotonic_ns() / 1e9
+
+    def _caller(self, scope: Scope, account: Account | None) -> str:
+        """Users and keys count for themselves, others by their address."""
+        if account is not None and account.name:
+            return f"account {account.name}"
+        client = scope.get("client")
+        return str(client[0]) if client else ""
 
     def _who(self, headers: dict[str, str]) -> tuple[Account | None, bool]:
         """The account, and whether an API key told it."""
