@@ -17,7 +17,7 @@ from edge_sdk.outbox.quota import Eviction, Quota
 from edge_sdk.outbox.room import PAGE_BYTES, Room
 from edge_sdk.outbox.sqlite_file import INSERT, parameters
 
-_SPARE_PAGES = 8  # for the tree above the rows
+_SPARE_PAGES = 2, 8  # for the tree above the rows: at least, at most
 _FORGET_AT_ONCE = 10_000
 _SLICE = 500  # rows given up whose pages are written anew at once
 _SPARSE = 10  # numbers per row given up, beyond which their pages stay as they are
@@ -150,7 +150,9 @@ class Writer:
 
     def _make_room(self, rows: Sequence[OutboxRow], left: Departures) -> None:
         """See that the rows fit: forgotten and kept ones give way first, then those that the quota's policy names."""
-        wanted = sum(_bytes_of(len(row.body), row.stream) for row in rows) + _SPARE_PAGES * PAGE_BYTES
+        least, most = _SPARE_PAGES
+        spare = min(most, least + self._room.bytes // PAGE_BYTES // 100) * PAGE_BYTES
+        wanted = sum(_bytes_of(len(row.body), row.stream) for row in rows) + spare
         if wanted <= self._room.free_bytes(self._db):
             return
         margin = self._room.bytes // 100  # so that not every commit has to do it
