@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from edge_sdk.base.ids import ID_PATTERN
+from edge_sdk.contract.command import Answer, Command
 from edge_sdk.contract.envelope import Pack, ResultMessage
 from edge_sdk.contract.events import Birth, Health, StationEvent, Status
 from edge_sdk.contract.receipt import Receipt
@@ -29,12 +30,16 @@ _MESSAGES: tuple[tuple[Kind, type, str, bool, str, str], ...] = (
     (Kind.HEALTH, Health, "Numbers of the last minute or so", False, "station", ""),
     (Kind.EVENT, StationEvent, "Something happened", False, "station", "severity"),
     (Kind.RECEIPT, Receipt, "What the monitor has stored: the station forgets those results", True, "monitor", ""),
+    (Kind.CMD, Command, "A command to one station, which must allow it", False, "operator", "verb/id"),
+    (Kind.ACK, Answer, "How a command went", False, "station", "id"),
 )
 _SEGMENTS = {
     "site": "The site's id.",
     "station": "The station's id.",
     "stream": "One of the station's streams.",
     "severity": "`info`, `warning` or `error`.",
+    "verb": "What is to be done.",
+    "id": "The command's id.",
 }
 
 
@@ -57,8 +62,9 @@ def asyncapi() -> dict[str, Any]:
     channels, operations, messages = {}, {}, {}
     for kind, type_, summary, retained, sender, tail in _MESSAGES:
         name = type_.__name__
-        segments = ["site", "station", *([tail] if tail else [])]
-        address = f"{ROOT}/{{site}}/{{station}}/{kind.value}" + (f"/{{{tail}}}" if tail else "")
+        behind = tail.split("/") if tail else []
+        segments = ["site", "station", *behind]
+        address = f"{ROOT}/{{site}}/{{station}}/{kind.value}" + "".join(f"/{{{segment}}}" for segment in behind)
         messages[name] = {
             "name": name,
             "summary": summary,

@@ -6,11 +6,13 @@ from collections import deque
 
 import anyio
 
+from edge_sdk.contract.command import Answer, encode_answer
 from edge_sdk.contract.events import Birth, Health, StationEvent, encode_event
 from edge_sdk.contract.topics import Kind, Topics
 from edge_sdk.mqtt.transport import Message, Transport
 
 _MOST = 256
+_ANSWER_EXPIRES_S = 3600
 _HEALTH_EXPIRES_S = 300  # a broker that keeps it for a reader who is away need not keep every one
 
 
@@ -27,12 +29,14 @@ class Announcements:
         self._waiting: deque[Message] = deque()
         self._stir = anyio.Event()
 
-    def put(self, event: StationEvent | Health | Birth) -> None:
+    def put(self, event: StationEvent | Health | Birth | Answer) -> None:
         """Say it. To be called on the event loop."""
         if isinstance(event, Health):
             message = Message(self._topics.of(Kind.HEALTH), encode_event(event), expiry_s=_HEALTH_EXPIRES_S)
         elif isinstance(event, Birth):  # something in it changed since the last connection
             message = Message(self._topics.of(Kind.BIRTH), encode_event(event), retain=True)
+        elif isinstance(event, Answer):
+            message = Message(self._topics.of(Kind.ACK, event.id), encode_answer(event), expiry_s=_ANSWER_EXPIRES_S)
         else:
             message = Message(self._topics.of(Kind.EVENT, event.severity.value), encode_event(event))
         self._waiting.append(message)

@@ -15,6 +15,7 @@ import anyio
 from edge_sdk.base.backoff import Backoff
 from edge_sdk.base.clock import Clock
 from edge_sdk.base.errors import ConfigError, TransportError
+from edge_sdk.contract.command import Answer
 from edge_sdk.contract.encoding import Encoding
 from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.contract.events import Birth, Health, StationEvent, StationState
@@ -74,6 +75,7 @@ class Bridge:
         encoding: How results are written. Every reader of ours reads both.
         resend_after_s: How long to wait for a receipt before a result is sent again.
         home_assistant: Introduce the station to Home Assistant, and again whenever that starts.
+        commanded: Told of each message below ``cmd/``, on the event loop; None = the station takes no commands.
     """
 
     name = "bridge"
@@ -96,6 +98,7 @@ class Bridge:
         encoding: Encoding = Encoding.JSON,
         resend_after_s: float = 5.0,
         home_assistant: bool = False,
+        commanded: Callable[[Message], None] | None = None,
     ) -> None:
         self.state = LinkState.CLOSED
         self._connect = connect
@@ -115,6 +118,7 @@ class Bridge:
             delivery=delivery,
             seconds_per_result=0.0 if math.isinf(backlog_results_per_s) else 1.0 / backlog_results_per_s,
             home_assistant=home_assistant,
+            commanded=commanded,
         )
         self._conversation: Conversation | None = None
 
@@ -147,7 +151,7 @@ class Bridge:
         if self._conversation is not None:
             self._conversation.send_live()
 
-    def announce(self, event: StationEvent | Health | Birth) -> None:
+    def announce(self, event: StationEvent | Health | Birth | Answer) -> None:
         """Send it when we are connected, at best effort: the oldest of too many is dropped and counted."""
         self._standing.announcements.put(event)
 

@@ -60,6 +60,8 @@ class Conversation:
         filters = [standing.topics.of(Kind.RECEIPT)]
         if standing.home_assistant:
             filters.append(homeassistant.STATUS_TOPIC)
+        if standing.commanded is not None:
+            filters.append(standing.topics.of(Kind.CMD, "#"))
         await self._transport.subscribe(*filters)
         birth = standing.birth()
         said = [Message(standing.topics.of(Kind.BIRTH), encode_event(birth), retain=True)]
@@ -142,11 +144,14 @@ class Conversation:
         self._end()
 
     async def _read_receipts(self) -> None:
+        commands = self._standing.topics.of(Kind.CMD, "")
         while True:
             messages = await self._transport.receive()
             for message in messages:
                 if message.topic == homeassistant.STATUS_TOPIC:
                     await self._home_assistant_said(message)
+                elif message.topic.startswith(commands) and self._standing.commanded is not None:
+                    self._standing.commanded(message)
                 else:
                     self._take_receipt(message)
             self._transport.ack(messages)

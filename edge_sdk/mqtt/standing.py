@@ -38,6 +38,7 @@ class Standing:
         delivery: Whose word lets a row leave the outbox.
         seconds_per_result: Of backlog.
         home_assistant: Whether Home Assistant is told of the station.
+        commanded: Told of each message below ``cmd/``; None = commands are not even subscribed to.
         counters: Everything counted.
     """
 
@@ -53,6 +54,7 @@ class Standing:
     delivery: Delivery
     seconds_per_result: float
     home_assistant: bool
+    commanded: Callable[[Message], None] | None = None
     counters: Counter[str] = field(default_factory=Counter)
 
     def status(self, state: StationState) -> Message:
