@@ -140,9 +140,14 @@ class ImageFolder:
         Raises:
             SensorError: The folder is not there.
         """
-        options, worker = self._options, Worker(self.name)
-        frames = Frames(self.name, options, self._clock)
-        seen = ""
+        worker = Worker(self.name)
+        try:
+            await self._show(worker, Frames(self.name, self._options, self._clock), emit)
+        finally:
+            await worker.close()
+
+    async def _show(self, worker: Worker, frames: Frames, emit: Emit) -> None:
+        options, seen = self._options, ""
         while True:
             paths = await worker.do(lambda seen=seen: self._after(seen))  # type: ignore[misc]
             for path in paths:

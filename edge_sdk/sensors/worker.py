@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import queue
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import anyio
-import anyio.to_thread
+import anyio.lowlevel
 
 from edge_sdk.base.errors import EdgeError, SensorError
 from edge_sdk.contract.reading import Reading
@@ -17,6 +19,7 @@ from edge_sdk.sensors.base import Emit
 log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_IDLE_S = 10.0
 
 
 class Closable(Protocol):
@@ -42,11 +45,12 @@ _Closable = TypeVar("_Closable", bound=Closable)
 
 
 class Worker:
-    """Does blocking calls of one sensor in a thread, one at a time.
+    """Does blocking calls of one sensor in a thread of its own, one at a time.
 
-    Each sensor has a limiter of its own: forty slow sensors would otherwise take all threads of the process, and the
-    outbox would wait for them. A call that hangs when the sensor is cancelled is left behind after a while, with
-    what it has open: closing a file descriptor under a thread that reads it could let it read another file.
+    The threads of the process (anyio's) are left to the others: forty slow sensors would take them all, and the outbox
+    would wait. And a call that hangs for ever, as on a dead bus, must not keep the process from ending: the thread is
+    a daemon, and is left behind with what it has open, since closing a file descriptor under a thread that reads it
+    could let it read another file.
 
     Args:
         name: The sensor's name, for errors.
@@ -55,8 +59,9 @@ class Worker:
 
     def __init__(self, name: str, *, patience_s: float = 2.0) -> None:
         self._name, self._patience_s = name, patience_s
-        self._limiter = anyio.CapacityLimiter(1)
         self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[_Call[Any] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._call: _Call[Any] | None = None
 
     async def do(self, work: Callable[[], _T]) -> _T:
@@ -65,25 +70,30 @@ class Worker:
         Raises:
             SensorError: An OSError came out of it.
         """
-        self._call = call = _Call(work)
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        self._call = call = _Call(work, asyncio.get_running_loop())
+        self._submit(call)
         try:
-            return await anyio.to_thread.run_sync(call.run, limiter=self._limiter, abandon_on_cancel=True)
+            await call.over.wait()
+        finally:
+            call.revoke()
+        try:
+            return call.answer()
         except OSError as error:
             if isinstance(error, EdgeError):
                 raise
-            raise SensorError(
-                f"Sensor {self._name!r}: {error}. Check the cable, the power, the permissions."
-            ) from error
-        finally:
-            call.revoke()
+            raise SensorError(f"Sensor {self._name!r}: {error}. Check cable, power and permissions.") from error
 
-    async def close(self, close: Callable[[], None]) -> None:
-        """Close what was opened, even while being cancelled, unless a call still hangs."""
-        with anyio.CancelScope(shield=True):
-            if self._call is None or await anyio.to_thread.run_sync(self._call.over.wait, self._patience_s):
-                await anyio.to_thread.run_sync(close)
-            else:
-                log.error("sensor hangs and is left behind", extra={"sensor": self._name})
+    async def close(self, close: Callable[[], None] = lambda: None) -> None:
+        """Close what was opened and end the thread, even while being cancelled, unless a call still hangs."""
+        last = self._call
+        with anyio.move_on_after(self._patience_s, shield=True):
+            if last is not None:
+                await last.over.wait()
+            await self.do(close)
+            self._calls.put(None)
+            return
+        log.error("sensor hangs and is left behind", extra={"sensor": self._name})
 
     async def pump(self, open_device: Callable[[], Device], emit: Emit) -> None:
         """Open a device and hand on what it gives, until it ends or we are cancelled; then close it.
@@ -127,31 +137,72 @@ class Worker:
                 given_up = True
             for device in opened:
                 await self.close(device.close)
+            self._calls.put(None)
             raise
         return opened[0]
 
+    def _submit(self, call: _Call[Any]) -> None:
+        with self._lock:
+            self._calls.put(call)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name=f"sensor {self._name}", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        """In the thread: call after call, until it is told to end or has nothing to do."""
+        while True:
+            try:
+                call = self._calls.get(timeout=_IDLE_S)
+            except queue.Empty:
+                call = None
+            if call is not None:
+                call.run()
+                continue
+            with self._lock:
+                if self._calls.empty():
+                    self._thread = None
+                    return
+
 
 class _Call(Generic[_T]):
-    """One call, which runs at most once, and not at all when it was revoked before it began."""
+    """One call, which runs at most once, and not at all when it was revoked before it began.
 
-    def __init__(self, work: Callable[[], _T]) -> None:
-        self.over = threading.Event()
-        self._work = work
+    Attributes:
+        over: Set, on the event loop, when it has run or never will.
+    """
+
+    def __init__(self, work: Callable[[], _T], loop: asyncio.AbstractEventLoop) -> None:
+        self.over = anyio.Event()
+        self._work, self._loop = work, loop
         self._lock = threading.Lock()
         self._begun = False
+        self._given: _T | None = None
+        self._raised: BaseException | None = None
 
-    def run(self) -> _T:
+    def run(self) -> None:
+        """Run it, in the thread."""
         with self._lock:
             if self._begun:
-                raise SensorError("This call was revoked.")  # nobody waits for it any more
+                return
             self._begun = True
         try:
-            return self._work()
-        finally:
-            self.over.set()
+            self._given = self._work()
+        except BaseException as error:  # noqa: BLE001 (given to whoever waits for it)
+            self._raised = error
+        try:
+            self._loop.call_soon_threadsafe(self.over.set)
+        except RuntimeError:  # the event loop has ended: nobody waits any more
+            return
 
     def revoke(self) -> None:
+        """Let it not begin any more."""
         with self._lock:
             if not self._begun:
                 self._begun = True
                 self.over.set()
+
+    def answer(self) -> _T:
+        """What came out of it, once it is over."""
+        if self._raised is not None:
+            raise self._raised
+        return cast("_T", self._given)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 
@@ -110,6 +112,38 @@ async def test_what_is_cancelled_before_it_begins_never_begins() -> None:
 
     assert closed.is_set()
     assert not begun.is_set()
+
+
+def test_a_call_that_hangs_for_ever_does_not_keep_the_process_from_ending() -> None:
+    program = """
+import anyio, threading
+from edge_sdk.sensors.worker import Worker
+async def main():
+    worker, hanging = Worker("dead bus", patience_s=0.05), threading.Event()
+    async with anyio.create_task_group() as group:
+        group.start_soon(worker.do, lambda: (hanging.set(), threading.Event().wait()))
+        while not hanging.is_set():
+            await anyio.sleep(0.001)
+        group.cancel_scope.cancel()
+    await worker.close()
+anyio.run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+
+    assert "left behind" in done.stderr
+
+
+async def test_the_thread_ends_with_its_sensor() -> None:
+    def missing() -> Tape:
+        raise FileNotFoundError
+
+    await Worker("one").pump(lambda: Tape(EOFError()), ignore)
+    with pytest.raises(SensorError):
+        await Worker("other").pump(missing, ignore)
+
+    with anyio.fail_after(5):
+        while any(thread.name in ("sensor one", "sensor other") for thread in threading.enumerate()):
+            await anyio.sleep(0.001)
 
 
 async def test_a_call_that_hangs_is_left_behind_with_what_it_has_open(caplog: pytest.LogCaptureFixture) -> None:
