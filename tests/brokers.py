@@ -86,7 +86,7 @@ class RunningBroker:
 
 @contextmanager
 def mosquitto(
-    directory: Path, port: int | None = None, persistence: bool = False, extra: str = ""
+    directory: Path, port: int | None = None, persistence: bool = False, extra: str = "", anonymous: bool = True
 ) -> Iterator[RunningBroker]:
     """A mosquitto on a loopback port; `extra` are more lines of its configuration."""
     if shutil.which("mosquitto") is None:
@@ -95,7 +95,7 @@ def mosquitto(
     port = port or free_port()
     lines = [
         f"listener {port} 127.0.0.1",
-        "allow_anonymous true",
+        f"allow_anonymous {'true' if anonymous else 'false'}",
         "max_queued_messages 100000",
         f"persistence {'true' if persistence else 'false'}",
         f"persistence_location {directory}/",

@@ -23,6 +23,7 @@ _EXTRA_OF = {
     "onnxruntime": "onnx",
     "onnxslim": "convert",
     "pymodbus": "modbus",
+    "opentelemetry": "otel",
     "psycopg": "postgres",
     "pyarrow": "export",
     "pyspark": "spark",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
@@ -121,38 +122,73 @@ class AlertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError(f"Sink {name!r} has no kind. Known: email, mqtt, ntfy, webhook")
 
 
+class TelemetryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Numbers for an OpenTelemetry collector; those for Prometheus are at ``/metrics`` always.
+
+    Attributes:
+        otlp: The collector, ``http://HOST:4318``; empty = none.
+        interval_s: How often they are sent.
+    """
+
+    otlp: str = ""
+    interval_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if self.otlp and not self.otlp.startswith(("http://", "https://")):
+            raise ValueError(f"otlp is {self.otlp!r}; wanted is http:// or https://")
+        if self.interval_s <= 0:
+            raise ValueError(f"interval_s is {self.interval_s}, wanted is above 0")
+
+
 class MonitorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``monitor.yaml``.
 
     Attributes:
         store: The SQLite file; relative to this file. Accounts and alerts lie beside it.
-        database: ``postgresql://USER@HOST/NAME``: keep results there instead; a password belongs into the file that
-            the URL's ``passfile=`` names. Accounts and alerts stay beside `store`.
+        database: ``postgresql://USER@HOST/NAME``: keep results there instead. Accounts and alerts stay beside `store`.
+        database_password_file: File that holds the user's password there, one line; None = none, or libpq's own ways.
         broker: Where results come from.
         ingest: How they are taken in.
         web: The web page.
         alerts: What is worth telling somebody, and whom.
         retention: How long things are kept.
+        telemetry: Numbers for an OpenTelemetry collector.
     """
 
     store: Path = Path("monitor.db")
     database: str = ""
+    database_password_file: Path | None = None
     broker: BrokerConfig = BrokerConfig()
     ingest: IngestConfig = IngestConfig()
     web: WebConfig = WebConfig()
     alerts: AlertsConfig = AlertsConfig()
     retention: Limits = Limits()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
     def __post_init__(self) -> None:
         if self.database and not is_url(self.database):
             raise ValueError(f"database is {self.database!r}; wanted is postgresql://USER@HOST/NAME")
+        if self.database and urlsplit(self.database).password:
+            raise ValueError("The database URL holds a password. Name a file as database_password_file")
         if self.ingest.share and not self.database:
             raise ValueError("Workers that share (ingest.share) need a database; one SQLite file has one writer")
 
     @property
     def place(self) -> Path | str:
-        """Where results are kept."""
-        return self.database or self.store
+        """Where results are kept; with the password, if there is one.
+
+        Raises:
+            ConfigError: The password's file cannot be read.
+        """
+        if not self.database or self.database_password_file is None:
+            return self.database or self.store
+        try:
+            password = self.database_password_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"The password file {self.database_password_file} cannot be read: {error}.") from error
+        parts = urlsplit(self.database)
+        where = f"{parts.username or ''}:{quote(password, safe='')}@{parts.netloc.rpartition('@')[2]}"
+        return urlunsplit((parts.scheme, where, *parts[2:]))
 
 
 def accounts_path(config: MonitorConfig) -> Path:

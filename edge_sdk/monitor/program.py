@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,8 @@ async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None, 
                 book, sinks, reader, clock, config.alerts.interval_s, survey, config.alerts.survey_interval_s
             )
             server = _server(config, ingest, reader, book) if config.web.enabled else None
-            await _run(config, ingest, watch, server, ready_file)
+            with _telemetry(config, book, clock):
+                await _run(config, ingest, watch, server, ready_file)
     finally:
         store.close()
 
@@ -127,6 +128,22 @@ def _ingest(config: MonitorConfig, store: Store, *, worker: str = "") -> Ingest:
         receipts_per_s=config.ingest.receipts_per_s,
         filters=filters(share=share, is_worker=bool(worker)),
     )
+
+
+@contextlib.contextmanager
+def _telemetry(config: MonitorConfig, book: AlertBook, clock: SystemClock) -> Iterator[None]:
+    if not config.telemetry.otlp:
+        yield
+        return
+    try:
+        from edge_sdk.monitor.opentelemetry import exporting
+    except ModuleNotFoundError as error:
+        raise plugins.missing_extra("OpenTelemetry", error) from error
+    with (
+        StoreReader(config.place, silent_after_s=config.web.silent_after_s) as reader,
+        exporting(config.telemetry.otlp, config.telemetry.interval_s, reader, book, clock),
+    ):
+        yield
 
 
 def _book(config: MonitorConfig) -> AlertBook:

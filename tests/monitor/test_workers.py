@@ -13,6 +13,7 @@ import pytest
 from edge_sdk.base.errors import ConfigError
 from edge_sdk.base.yaml import parse_yaml
 from edge_sdk.monitor.config import MonitorConfig
+from edge_sdk.monitor.store.psycopg import PostgresConnection
 from edge_sdk.monitor.store.reader import StoreReader
 from tests.brokers import mosquitto
 from tests.faults.scene import Child
@@ -67,9 +68,20 @@ def test_any_worker_may_be_killed_and_nothing_is_lost(new_database: Callable[[],
     [
         ("ingest: {share: monitors}", "need a database"),
         ("database: mysql://x", "wanted is postgresql://"),
+        ("database: postgresql://a:b@c/d", "holds a password"),
         ("database: postgresql://a/b\ningest: {share: 'a b'}", "share"),
     ],
 )
 def test_a_configuration_that_cannot_be_shared_says_what_is_wanted(text: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         parse_yaml(text, MonitorConfig, source="monitor.yaml")
+
+
+def test_a_password_comes_from_its_file_and_is_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("p@ss/word\n")
+    text = "database: postgresql://edge@db.example:5433/edge?sslmode=require\ndatabase_password_file: password\n"
+
+    config = parse_yaml(text, MonitorConfig, source=str(tmp_path / "monitor.yaml"))
+
+    assert config.place == "postgresql://edge:p%40ss%2Fword@db.example:5433/edge?sslmode=require"
+    assert PostgresConnection(config.place).where == "postgresql://edge@db.example:5433/edge?sslmode=require"
