@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from edge_sdk.mqtt.transport import MqttVersion
 
 KINDS = ("result", "birth", "status", "health", "event", "quarantined")
 
@@ -21,6 +25,7 @@ KINDS = ("result", "birth", "status", "health", "event", "quarantined")
 @click.option("--client-id", metavar="ID", help="Keep a session: after a restart, go on where it ended.")
 @click.option("--repeat", is_flag=True, help="Also show a result that comes again, as after a resend.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines on a terminal too; elsewhere they are the default.")
+@click.option("--mqtt-version", type=click.Choice(["5", "3.1.1"]), default="5", help="That the broker speaks.")
 @click.option("--username", metavar="NAME", help="Who we are at the broker.")
 @click.option("--password-file", type=click.Path(path_type=Path, dir_okay=False), help="File with the password.")
 @click.option("--ca-file", type=click.Path(path_type=Path, dir_okay=False), help="Whom to believe, for mqtts.")
@@ -37,6 +42,7 @@ def subscribe(
     client_id: str | None,
     repeat: bool,
     as_json: bool,
+    mqtt_version: MqttVersion,
     username: str | None,
     password_file: Path | None,
     ca_file: Path | None,
@@ -71,5 +77,6 @@ def subscribe(
         tls=Tls(ca_file, certificate_file, key_file),
         username=username,
         password_file=password_file,
+        mqtt_version=mqtt_version,
     )
     anyio.run(print_events, subscriber, frozenset(kinds), count, as_json or not sys.stdout.isatty())

@@ -14,7 +14,8 @@ from msgspec import UNSET
 
 from edge_sdk.contract.envelope import ResultMessage
 from edge_sdk.contract.events import Birth, Health, StationEvent, Status
-from edge_sdk.mqtt.subscriber import Event, Quarantined, Subscriber
+from edge_sdk.mqtt.event import Event, Quarantined
+from edge_sdk.mqtt.subscriber import Subscriber
 
 
 async def print_events(subscriber: Subscriber, kinds: frozenset[str], count: int | None, as_json: bool) -> None:

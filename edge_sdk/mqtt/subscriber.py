@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
 from edge_sdk.base.backoff import Backoff
-from edge_sdk.base.errors import PayloadError, TransportError
+from edge_sdk.base.errors import TransportError
 from edge_sdk.base.ids import check_id
-from edge_sdk.contract.envelope import ResultMessage, decode_pack, decode_result, unpack
-from edge_sdk.contract.events import Birth, Health, StationEvent, Status, decode_event
+from edge_sdk.contract.envelope import ResultMessage
 from edge_sdk.contract.receipt import Ranges
-from edge_sdk.contract.topics import Address, Kind, parse, subscription
-from edge_sdk.mqtt.transport import BrokerAddress, Message, Tls, Transport
+from edge_sdk.contract.topics import Kind, subscription
+from edge_sdk.mqtt.event import Event, read_events
+from edge_sdk.mqtt.transport import BrokerAddress, Message, MqttVersion, Tls, Transport
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,62 +30,13 @@ log = logging.getLogger(__name__)
 
 _KINDS = (Kind.BIRTH, Kind.STATUS, Kind.RESULT, Kind.PACK, Kind.HEALTH, Kind.EVENT)
 _EPOCHS_KEPT = 10_000
-_KIND_OF: dict[type, str] = {
-    ResultMessage: "result",
-    Birth: "birth",
-    Status: "status",
-    Health: "health",
-    StationEvent: "event",
-}
-_SAID: dict[Kind, type[Any]] = {Kind.BIRTH: Birth, Kind.STATUS: Status, Kind.HEALTH: Health, Kind.EVENT: StationEvent}
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """A message that cannot be read.
-
-    Attributes:
-        topic: Where it was published.
-        reason: Why, in one short word.
-        detail: Why, in a sentence.
-        size_bytes: Of its payload.
-    """
-
-    topic: str
-    reason: str
-    detail: str
-    size_bytes: int
-
-
-_KIND_OF[Quarantined] = "quarantined"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that a station published.
-
-    Attributes:
-        site: The station's site; empty when the topic is none of ours.
-        station: The station's id; likewise.
-        message: What it said, or why that cannot be read.
-        retained: Whether the broker had kept it: it may be old.
-    """
-
-    site: str
-    station: str
-    message: ResultMessage | Birth | Status | Health | StationEvent | Quarantined
-    retained: bool = False
-
-    @property
-    def kind(self) -> str:
-        """``result``, ``birth``, ``status``, ``health``, ``event`` or ``quarantined``."""
-        return _KIND_OF[type(self.message)]
 
 
 class Subscriber:
     """A stream of typed events from a broker, that reconnects by itself.
 
-    Iterate it directly, or within ``async with`` to know when it is connected for the first time.
+    Iterate it directly, or within ``async with`` to know when it is connected for the first time; or give `run` a
+    function to call.
     An event counts as read when the next one is asked for: with a `client_id`, what was not read then comes again
     after a restart.
 
@@ -101,6 +52,7 @@ class Subscriber:
         tls: Certificates, for ``mqtts``.
         username: Who we are; None = anonymous.
         password_file: File that holds the password, one line.
+        mqtt_version: Version of MQTT that the broker speaks.
         connect: Makes the transport; None = paho to `url`.
         backoff: Delays between tries to connect.
 
@@ -122,13 +74,16 @@ class Subscriber:
         tls: Tls | None = None,
         username: str | None = None,
         password_file: Path | None = None,
+        mqtt_version: MqttVersion = "5",
         connect: Callable[[], Transport] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
         for what, given in (("site", site), ("station", station), ("stream", stream), ("share", share)):
             if given is not None:
                 check_id(what, given)
-        self._address = BrokerAddress.parse(url, tls=tls, username=username, password_file=password_file)
+        self._address = BrokerAddress.parse(
+            url, tls=tls, username=username, password_file=password_file, version=mqtt_version
+        )
         self._filters = tuple(
             (f"$share/{share}/" if share else "") + subscription(kind, site=site or "+", station=station or "+")
             for kind in _KINDS
@@ -143,6 +98,8 @@ class Subscriber:
         self._transport: Transport | None = None
         self._events: deque[Event] = deque()
         self._unread: tuple[Message, ...] = ()
+        self._running: tuple[asyncio.AbstractEventLoop | None, anyio.CancelScope | None] = (None, None)
+        self._is_stopped = False
 
     async def __aenter__(self) -> Self:
         """Connect and subscribe. Raises TransportError when that fails the first time."""
@@ -188,22 +145,14 @@ class Subscriber:
         self._unread = tuple(messages)
 
     def _read(self, message: Message) -> Iterator[Event]:
-        try:
-            address = parse(message.topic)
-            for said in _decode(address, message.payload):
-                if isinstance(said, ResultMessage):
-                    if self._stream not in (None, said.stream):
-                        continue
-                    if self._seen is not None and not self._seen.is_new(address.site, said):
-                        continue
-                yield Event(address.site, address.station, said, message.retain)
-        except PayloadError as error:
-            place = message.topic.split("/")
-            site, station = (
-                (place[2], place[3]) if len(place) > 4 and message.topic.startswith("edge/v1/") else ("", "")
-            )
-            detail = Quarantined(message.topic, error.reason, str(error), len(message.payload))
-            yield Event(site, station, detail, message.retain)
+        for event in read_events(message):
+            said = event.message
+            if isinstance(said, ResultMessage):
+                if self._stream not in (None, said.stream):
+                    continue
+                if self._seen is not None and not self._seen.is_new(event.site, said):
+                    continue
+            yield event
 
     async def _open(self) -> None:
         async with AsyncExitStack() as opening:
@@ -230,6 +179,32 @@ class Subscriber:
             else:
                 self._backoff.failures = 0
                 return
+
+    def run(self, on_event: Callable[[Event], object]) -> None:
+        """Call `on_event` for each event, in this thread, until `stop` or an exception; for programs without async.
+
+        Raises:
+            TransportError: The broker cannot be reached the first time.
+        """
+        anyio.run(self._call, on_event)
+
+    def stop(self) -> None:
+        """End `run`, from any thread or from the callback; what was not handed over comes again, with a `client_id`."""
+        self._is_stopped = True
+        loop, scope = self._running
+        if loop is not None and scope is not None:
+            with suppress(RuntimeError):  # it has ended already
+                loop.call_soon_threadsafe(scope.cancel)
+
+    async def _call(self, on_event: Callable[[Event], object]) -> None:
+        with anyio.CancelScope() as scope:
+            self._running = asyncio.get_running_loop(), scope
+            async with self:
+                async for event in self:
+                    if self._is_stopped:
+                        break
+                    on_event(event)
+        self._running, self._is_stopped = (None, None), False
 
     def _connect_paho(self) -> Transport:
         from edge_sdk.mqtt.paho import PahoTransport
@@ -263,25 +238,3 @@ class Seen:
             return False
         ranges.add(result.seq)
         return True
-
-
-def _decode(address: Address, payload: bytes) -> Iterator[ResultMessage | Birth | Status | Health | StationEvent]:
-    if address.kind is Kind.RESULT:
-        result = decode_result(payload)
-        _check_station(address, result.station)
-        yield result
-    elif address.kind is Kind.PACK:
-        pack = decode_pack(payload)
-        _check_station(address, pack.station)
-        yield from unpack(pack)
-    elif address.kind in _SAID:
-        if not payload:
-            return  # a retained message was cleared
-        said: Any = decode_event(payload, _SAID[address.kind])
-        _check_station(address, said.station)
-        yield said
-
-
-def _check_station(address: Address, station: str) -> None:
-    if station != address.station:
-        raise PayloadError(f"Payload names station {station!r}, its topic {address.station!r}.", reason="wrong_station")

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import anyio
@@ -16,9 +17,10 @@ from edge_sdk.base.errors import ConfigError, TransportError
 from edge_sdk.contract.envelope import OutboxRow, ResultMessage, encode_body, encode_pack, encode_result
 from edge_sdk.contract.events import StationState, Status, encode_event
 from edge_sdk.contract.topics import Kind, Topics
+from edge_sdk.mqtt.event import Event, Quarantined
 from edge_sdk.mqtt.memory import MemoryBroker
 from edge_sdk.mqtt.paho import PahoTransport
-from edge_sdk.mqtt.subscriber import Event, Quarantined, Subscriber
+from edge_sdk.mqtt.subscriber import Subscriber
 from edge_sdk.mqtt.transport import BrokerAddress, Message
 from tests.brokers import free_port, mosquitto
 from tests.outbox.test_outbox import result
@@ -190,6 +192,58 @@ async def test_the_command_prints_one_json_object_a_line(tmp_path: Path) -> None
 
 
 def test_the_command_offers_every_kind_of_event() -> None:
-    from edge_sdk.mqtt import cli, subscriber
+    from edge_sdk.mqtt import cli, event
 
-    assert set(cli.KINDS) == set(subscriber._KIND_OF.values())
+    assert set(cli.KINDS) == set(event._KIND_OF.values())
+
+
+def test_a_plain_function_is_called_for_each_event_until_it_says_stop(tmp_path: Path) -> None:
+    got: list[int] = []
+    with mosquitto(tmp_path) as broker:
+        reader = Subscriber(broker.url, stream="occupancy")
+
+        def take_three(event: Event) -> None:
+            if event.kind == "status":
+                publishing.start()
+            elif isinstance(event.message, ResultMessage):
+                got.append(event.message.seq)
+                if len(got) == 3:
+                    reader.stop()
+
+        async def publish(*messages: Message) -> None:
+            async with PahoTransport(BrokerAddress.parse(broker.url), client_id="s") as station:
+                await station.publish(messages)
+
+        publishing = threading.Thread(target=anyio.run, args=(publish, single(3), pack(1, 2, 4)))
+        status = encode_event(Status(station="gate-7", state=StationState.ONLINE))
+        anyio.run(publish, Message(TOPICS.of(Kind.STATUS), status, retain=True))
+
+        reader.run(take_three)
+        publishing.join()
+
+    assert got == [3, 1, 2]
+
+
+def test_another_thread_ends_a_subscriber_that_waits(tmp_path: Path) -> None:
+    with mosquitto(tmp_path) as broker:
+        reader = Subscriber(broker.url)
+        came = threading.Event()
+        waiting = threading.Thread(target=reader.run, args=(lambda event: came.set(),))
+        waiting.start()
+        status = encode_event(Status(station="gate-7", state=StationState.ONLINE))
+
+        async def publish() -> None:
+            async with PahoTransport(BrokerAddress.parse(broker.url), client_id="s") as station:
+                while not came.is_set():
+                    await station.publish([Message(TOPICS.of(Kind.STATUS), status)])
+
+        anyio.run(publish)
+        reader.stop()
+        waiting.join(10)
+
+        assert not waiting.is_alive()
+
+
+def test_a_broker_that_is_away_is_told_to_the_caller_of_run() -> None:
+    with pytest.raises(TransportError, match="nobody listens"):
+        Subscriber(f"mqtt://127.0.0.1:{free_port()}").run(print)
