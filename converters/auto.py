@@ -54,4 +54,6 @@ def _why(row: VariantReport, best: VariantReport, max_drop: float) -> str:
         return f"loses {drop(row):.2f}, allowed are {max_drop:g}"
     if row.latency_ms > _ALIKE * best.latency_ms:
         return f"{row.latency_ms / best.latency_ms:.2f} times as slow"
-    return f"{row.bytes / best.bytes:.2f} times as large"
+    if row.bytes == best.bytes:
+        return "as good; the chosen one is the faster by a little"
+    return f"{row.bytes / best.bytes:.3g} times as large"

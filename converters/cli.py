@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--board", metavar="NAME", help="A name of `edge-sdk boards`, or your own .yaml.")
 @click.option("--require-delegated", type=click.FloatRange(0, 1), metavar="SHARE", help="Fail below this share.")
 @click.option("--sign", "key", metavar="KEYFILE", help="Sign with this key; `edge-sdk keys new` makes one.")
+@click.option("--html", "html_file", metavar="FILE", help="Also write a report: what was tried, and why it was chosen.")
 @click.option("--no-cache", is_flag=True, help="Make everything anew; do not keep it either.")
 @click.option("-o", "--out", required=True, metavar="FILE", help="The bundle, out.edge.")
 @terminal.json_option
@@ -64,6 +66,7 @@ def convert(
     board: str | None,
     require_delegated: float | None,
     key: str | None,
+    html_file: str | None,
     no_cache: bool,
     out: str,
     json_file: str | None,
@@ -107,6 +110,13 @@ def convert(
         )
     _show(done)
     terminal.write_json(json_file, done.report)
+    if html_file:
+        from converters.evaluate.explanation import explain
+        from converters.evaluate.html import render
+
+        trail = done.report if any(row.why for row in done.report) else ()
+        Path(html_file).write_text(render(explain(done, trail=trail)), encoding="utf-8")
+        click.echo(f"Report: {html_file}")
 
 
 @contextmanager

@@ -10,8 +10,11 @@ import msgspec
 
 from converters.artifact import Artifact
 from converters.dataset import Dataset
+from converters.evaluate.histogram import histograms
+from converters.evaluate.layers import LayerError
 from converters.evaluate.proof import Proof, Proven
 from converters.forge import Forged
+from converters.recipe import Recipe
 from converters.scheme import Scheme
 from converters.targets.op_versions import onnx_runtimes, tflite_runtimes
 from edge_sdk import __version__
@@ -96,6 +99,40 @@ def provenance(
         "notes": list(forged.notes),
         "versions": {"edge-sdk": __version__, **dict(sorted(forged.versions.items()))},
     }
+
+
+def evidence(proof: Proof, seals: Sequence[Seal], shown: Dataset | None, recipe: Recipe) -> dict[str, Any]:
+    """What was seen besides the metrics, for the report: recorded in the provenance.
+
+    Args:
+        proof: Of the variants that go into the bundle.
+        seals: Of the same ones.
+        shown: Data whose values are shown.
+        recipe: Completed: names the channels.
+    """
+    found: dict[str, Any] = {}
+    if proof.temper is not None:
+        found["temperature"] = msgspec.to_builtins(proof.temper)
+    layers = {
+        seal.scheme.file: [_rounded(layer) for layer in proven.layers]
+        for seal, proven in zip(seals, proof.variants, strict=True)
+        if proven.layers
+    }
+    if layers:
+        found["layers"] = layers
+    if proof.confusion:
+        found["confusion"] = proof.confusion
+    if shown is not None:
+        found["histograms"] = msgspec.to_builtins(histograms(shown.windows(recipe), recipe.channels))
+    return found
+
+
+def _rounded(layer: LayerError) -> dict[str, Any]:
+    """As it is recorded: no more digits than mean anything."""
+    plain: dict[str, Any] = msgspec.to_builtins(layer)
+    return plain | {
+        "sqnr_db": round(layer.sqnr_db, 1), "cosine": round(layer.cosine, 5), "bias": float(f"{layer.bias:.3g}"),
+    }  # fmt: skip
 
 
 def runtimes(scheme: Scheme, model: bytes) -> dict[str, str]:

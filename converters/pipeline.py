@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
+from msgspec.structs import replace
 
 from converters.artifact import Artifact
 from converters.auto import choose
 from converters.cache import Cache
 from converters.dataset import Dataset, Given
+from converters.evaluate.layers import blame
 from converters.evaluate.proof import Proof, ProofJob, Proven
 from converters.forge import Forged, ForgeJob
-from converters.package import Seal, package, provenance, runtimes
+from converters.package import Seal, evidence, package, provenance, runtimes
+from converters.preparation import prepare, shared_windows, write_truth
 from converters.recipe import Recipe
 from converters.report import VariantReport
 from converters.scheme import Scheme, every_scheme, schemes
@@ -113,8 +113,8 @@ def convert(
         )
     with scratch() as name, terminal.progress("preparing the data", len(wanted) * 2 + 4) as bar:
         folder = Path(name)
-        prepared = _prepare(folder, recipe, calibration_data, evaluation_data)
-        shared = _shared(calibration_data, evaluation_data)
+        prepared = prepare(folder, recipe, calibration_data, evaluation_data)
+        shared = shared_windows(calibration_data, evaluation_data)
 
         def say(step: str) -> None:
             bar.advance()
@@ -131,21 +131,21 @@ def convert(
             may_fail=is_auto,
             symmetric=profile is not None and "tensorrt" in profile.rules,
         )
-        kept = Cache.of_user() if cache else None
-        forged = _forge(job, folder, say, kept, artifact.digest)
+        stages = Cache.of_user() if cache else None
+        forged = _forge(job, folder, say, stages, artifact.digest)
         made = tuple(scheme for scheme in wanted if str(scheme) not in forged.failed)
         proof = run_cached(
             "converters.evaluate.proof",
             ProofJob(
                 recipe=forged.recipe,
                 schemes=made,
-                truth=_truth(folder, forged.recipe, prepared),
+                truth=write_truth(folder, forged.recipe, prepared),
                 is_held_out=shared == 0,
                 may_fail=is_auto,
             ),
             folder,
             Proof,
-            cache=kept,
+            cache=stages,
             source=artifact.digest,
             say=say,
         )
@@ -157,20 +157,22 @@ def convert(
             rows = choose(rows, max_drop)
             is_kept = [row.is_in_bundle for row in rows]
         origin = provenance(artifact, forged, calibration_data, evaluation_data)
-        if proof.temper is not None:
-            origin["temperature"] = msgspec.to_builtins(proof.temper)
+        shown = calibration_data or evaluation_data
+        kept = replace(proof, variants=tuple(compress(proof.variants, is_kept)))
+        seals = list(compress(sealed, is_kept))
+        origin |= evidence(kept, seals, shown, forged.recipe)
         manifest, files = package(
             folder,
             forged,
-            msgspec.structs.replace(proof, variants=tuple(compress(proof.variants, is_kept))),
-            list(compress(sealed, is_kept)),
+            kept,
+            seals,
             origin,
             profile.name if profile else "",
         )
         bundle = _write(out, manifest, files, key)
     chance = 1 / max(2, len(forged.recipe.labels))
     if rows[0].metric == "accuracy" and rows[0].n >= 30 and rows[0].float_value <= 1.2 * chance:
-        forged = msgspec.structs.replace(
+        forged = replace(
             forged,
             notes=(
                 *forged.notes,
@@ -182,6 +184,11 @@ def convert(
     notes = [
         *forged.notes,
         *_notes(recipe, evaluation_data, shared),
+        *(
+            f"{seal.scheme}: {words}"
+            for seal, proven in zip(seals, kept.variants, strict=True)
+            if (words := blame(proven.layers))
+        ),
         *(f"{what} is out: {why}" for what, why in failures.items()),
     ]
     return Conversion(
@@ -200,9 +207,9 @@ def _forge(job: ForgeJob, folder: Path, say: Callable[[str], None], cache: Cache
             if not job.may_fail or not culprits or culprits[0].precision == "float32":
                 raise StageCrashError(f"{error}{_suspect(folder)}", step=error.step) from error
             crashed[str(culprits[0])] = str(error)
-            job = msgspec.structs.replace(job, schemes=tuple(s for s in job.schemes if s != culprits[0]))
+            job = replace(job, schemes=tuple(s for s in job.schemes if s != culprits[0]))
         else:
-            return msgspec.structs.replace(forged, failed={**crashed, **forged.failed})
+            return replace(forged, failed={**crashed, **forged.failed})
 
 
 _CRASH = {"IF", "WHILE", "BIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"}
@@ -239,46 +246,6 @@ def _seal(folder: Path, scheme: Scheme, board: Board | None, share: float | None
             fitting.require(share)
         found = [each.coverage for each in fitting.delegations if each.delegate != "xnnpack"] + found
     return Seal(scheme, needed, tuple(found), len(model))
-
-
-def _prepare(folder: Path, recipe: Recipe, calibration: Dataset | None, evaluation: Dataset | None) -> Dataset | None:
-    """Preprocess what there is into the job's folder; give back what the variants are compared on."""
-    for data, name in ((calibration, "calibration"), (evaluation, "evaluation")):
-        if data is not None:
-            np.save(folder / f"{name}.npy", data.inputs(recipe))
-    if evaluation is not None and evaluation.y is not None:
-        np.save(folder / "y.npy", evaluation.y)
-    if calibration is not None and evaluation is not None:
-        _check_alike(calibration.windows(recipe), evaluation.windows(recipe))
-    return evaluation
-
-
-def _check_alike(calibration: NDArray[np.float32], evaluation: NDArray[np.float32]) -> None:
-    """Refuse two data sets that cannot be in the same units.
-
-    Raises:
-        CalibrationError: Their shapes differ, or one's values spread a hundred times wider than the other's.
-    """
-    if calibration.shape[1:] != evaluation.shape[1:]:
-        raise CalibrationError(
-            f"Calibration data has windows of {calibration.shape[1:]}, evaluation data of {evaluation.shape[1:]}."
-        )
-    spans = [float(np.quantile(data, 0.99) - np.quantile(data, 0.01)) for data in (calibration, evaluation)]
-    if min(spans) > 0 and max(spans) / min(spans) > 100:
-        raise CalibrationError(
-            f"Calibration data runs from {calibration.min():.6g} to {calibration.max():.6g}, evaluation data from "
-            f"{evaluation.min():.6g} to {evaluation.max():.6g}: not the same units. Give both in physical units."
-        )
-
-
-def _truth(folder: Path, recipe: Recipe, data: Dataset | None) -> bool:
-    if data is None or data.y is None:
-        return False
-    if recipe.task == "classification":
-        np.save(folder / "truth.npy", data.classes(len(recipe.labels)))
-    else:
-        np.save(folder / "truth.npy", np.asarray(data.y, dtype=np.float64))
-    return True
 
 
 def _check_place(out: Path) -> None:
@@ -328,15 +295,6 @@ def _row(forged: Forged, seal: Seal, proven: Proven) -> VariantReport:
     )
 
 
-def _shared(calibration: Dataset | None, evaluation: Dataset | None) -> int:
-    """How many evaluation windows are calibration windows as well; up to 1 % is chance, and counts as none."""
-    if calibration is None or evaluation is None:
-        return 0
-    known = {window.tobytes() for window in calibration.x}
-    shared = sum(window.tobytes() in known for window in evaluation.x)
-    return shared if 100 * shared > len(evaluation.x) else 0
-
-
 def _notes(recipe: Recipe, evaluation: Dataset | None, shared: int) -> list[str]:
     notes = []
     if shared and evaluation is not None:
@@ -356,4 +314,4 @@ def _notes(recipe: Recipe, evaluation: Dataset | None, shared: int) -> list[str]
 
 def replaced(recipe: Recipe, **given: object) -> Recipe:
     """The recipe with what was given besides it; None leaves a field as it is."""
-    return msgspec.structs.replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})

@@ -8,6 +8,8 @@ import msgspec
 
 from edge_sdk.contract.manifest import Coverage
 
+LOWER_IS_BETTER = frozenset({"mae", "mae_to_float"})
+
 
 class VariantReport(msgspec.Struct, frozen=True, kw_only=True):
     """One variant, measured.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from converters.evaluate.histogram import Histogram
 from converters.evaluate.latency import median_ms, side_by_side
-from converters.evaluate.layers import LayerError, first_bad, layer_errors
+from converters.evaluate.layers import LayerError, blame, layer_errors
+from converters.report import VariantReport
 from converters.targets.delegation import Delegation, delegation, format_of
 from converters.targets.graph import read_graph
 from converters.targets.seen import seen_on_xnnpack
@@ -19,6 +22,7 @@ from edge_sdk.contract.bundle import Bundle
 from edge_sdk.contract.manifest import Channel, Variant
 from edge_sdk.inference.base import Backend, BackendRequest
 
+_ELSEWHERE = {"confusion", "histograms", "layers", "notes", "recipe", "temperature"}
 RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
 
 
@@ -39,7 +43,8 @@ class VariantExplanation(msgspec.Struct, frozen=True, kw_only=True):
         difference: Largest difference from its recorded answers, here and now.
         tolerance: The largest that is right.
         runtimes: Lowest version of each runtime that runs it.
-        layers: Error by layer against the bundle's float32 variant of the same format; empty without one.
+        layers: Error by layer against float32 of the same format, recorded when it was converted; else measured
+            against the bundle's float32 variant; empty without one.
         delegations: What each delegate takes.
     """
 
@@ -68,16 +73,14 @@ class VariantExplanation(msgspec.Struct, frozen=True, kw_only=True):
         return f"{ratio:.2f} times as fast" + (" (slower!)" if ratio < 0.95 else "")
 
     @property
+    def is_slower(self) -> bool:
+        """Whether it is slower than float here, beyond what timing noise explains."""
+        return self.float_latency_ms is not None and self.latency_ms > 1.05 * self.float_latency_ms
+
+    @property
     def worst_layer(self) -> str:
         """The first layer where most of the signal is lost and what to try, in words; empty where there is none."""
-        bad = first_bad(self.layers)
-        if bad is None:
-            return ""
-        return (
-            f"Most of the signal is lost from layer {bad.index}, {bad.operator} ({bad.name}): {bad.sqnr_db:.1f} dB. "
-            "Check that calibration covers what it sees in service; else keep it in float (--precision float16) or "
-            "give its activations 16 bit (--precision int16x8)."
-        )
+        return blame(self.layers)
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         variants: In the bundle's order.
         card: What the model takes and gives: the model card.
         provenance: Where it came from.
+        labels: What the outputs mean.
+        confusion: Of the first variant on the evaluation data: rows are the truth; empty where there was none.
+        histograms: Of the calibration data.
+        notes: What the user should know.
+        trail: All that ``--precision auto`` measured; empty where it was not asked for, or long ago.
     """
 
     name: str
@@ -100,10 +108,20 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     variants: tuple[VariantExplanation, ...]
     card: dict[str, str]
     provenance: dict[str, str]
+    labels: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    histograms: tuple[Histogram, ...] = ()
+    notes: tuple[str, ...] = ()
+    trail: tuple[VariantReport, ...] = ()
 
 
-def explain(bundle: Bundle) -> Explanation:
-    """Open every variant in its runtime, run the recorded check inputs, compare, time."""
+def explain(bundle: Bundle, *, trail: Sequence[VariantReport] = ()) -> Explanation:
+    """Open every variant in its runtime, run the recorded check inputs, compare, time.
+
+    Args:
+        bundle: What to explain.
+        trail: What was measured when it was converted, if that was just now.
+    """
     manifest = bundle.manifest
     floats = {variant.format: variant for variant in manifest.variants if variant.precision == "float32"}
     return Explanation(
@@ -113,7 +131,12 @@ def explain(bundle: Bundle) -> Explanation:
         signed=f"signed by key {bundle.signer.key_id}" if bundle.signer else "not signed",
         variants=tuple(_explain(bundle, variant, floats.get(variant.format)) for variant in manifest.variants),
         card=_card(bundle),
-        provenance={key: _text(value) for key, value in manifest.provenance.items() if key != "recipe"},
+        provenance={key: _text(value) for key, value in manifest.provenance.items() if key not in _ELSEWHERE},
+        labels=manifest.labels,
+        confusion=msgspec.convert(manifest.provenance.get("confusion", ()), tuple[tuple[int, ...], ...]),
+        histograms=msgspec.convert(manifest.provenance.get("histograms", ()), tuple[Histogram, ...]),
+        notes=tuple(manifest.provenance.get("notes", ())),
+        trail=tuple(trail),
     )
 
 
@@ -130,8 +153,9 @@ def _explain(bundle: Bundle, variant: Variant, floating: Variant | None) -> Vari
         other = _open(bundle, floating)
         runs.append(lambda: other.run([inputs[0]]))
     times = side_by_side(runs)
-    layers: tuple[LayerError, ...] = ()
-    if floating is not None and floating is not variant:
+    recorded_layers = bundle.manifest.provenance.get("layers", {}).get(variant.file, ())
+    layers = msgspec.convert(recorded_layers, tuple[LayerError, ...])
+    if not layers and floating is not None and floating is not variant:
         layers = layer_errors(bundle.files[floating.file], model, inputs)
     metric = variant.metrics[0] if variant.metrics else None
     return VariantExplanation(

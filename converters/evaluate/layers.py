@@ -59,6 +59,18 @@ def first_bad(layers: Sequence[LayerError]) -> LayerError | None:
     return next((layer for layer in layers if layer.sqnr_db < BAD_SQNR_DB), None)
 
 
+def blame(layers: Sequence[LayerError]) -> str:
+    """The first layer where most of the signal is lost and what to try, in words; empty where there is none."""
+    bad = first_bad(layers)
+    if bad is None:
+        return ""
+    return (
+        f"Most of the signal is lost from layer {bad.index}, {bad.operator} ({bad.name}): {bad.sqnr_db:.1f} dB. "
+        "Check that calibration covers what it sees in service; else leave it in float (--precision mixed), or give "
+        "its activations 16 bit (--precision int16x8)."
+    )
+
+
 def pair_operators(float_model: bytes, model: bytes) -> list[tuple[Operator, Operator]]:
     """Pair the operators of a float TFLite model with those of its quantized form, in order, by kind and shape."""
     pairs = []

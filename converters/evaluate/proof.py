@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from converters.evaluate.interval import auc, mean_interval, wilson
 from converters.evaluate.latency import median_ms, side_by_side
+from converters.evaluate.layers import LayerError, layer_errors
 from converters.evaluate.temperature import Temper, fit_temperature
 from converters.recipe import Recipe
 from converters.scheme import Scheme
@@ -24,6 +25,7 @@ from edge_sdk.contract.tensor import TensorSpec
 from edge_sdk.inference.base import Backend, BackendRequest
 
 N_CHECKS = 8
+_MANY_LABELS = 32
 RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
 
 
@@ -57,6 +59,7 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
         tolerance: Largest difference from its recorded answers that is still right elsewhere.
         worst: Largest difference of any output from the float source's.
         runtime: ``litert 2.3.0`` …
+        layers: Error of each layer against the float32 model of the same format, on the check inputs.
         features_error: Root mean square difference of the features from the float source's, as a share of their own
             spread; None where the model hands on none.
     """
@@ -69,6 +72,7 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: float
     worst: float
     runtime: str
+    layers: tuple[LayerError, ...] = ()
     features_error: float | None = None
 
 
@@ -79,12 +83,14 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         variants: One for each scheme that did not fail.
         failed: Why a variant must not be deployed, by its scheme's name.
         error_std: Standard deviation of the first variant's error against the truth (regression).
+        confusion: Of the first variant: rows are the truth, columns its answers; empty without truth or classes.
         temper: The temperature of the first variant's probabilities; None where none was fitted.
     """
 
     variants: tuple[Proven, ...]
     failed: dict[str, str] = {}
     error_std: float | None = None
+    confusion: tuple[tuple[int, ...], ...] = ()
     temper: Temper | None = None
 
 
@@ -107,6 +113,7 @@ def prove(job: ProofJob, folder: Path) -> Proof:
     proven: list[Proven] = []
     failed: dict[str, str] = {}
     error_std, temper = None, None
+    confusion: tuple[tuple[int, ...], ...] = ()
     wants_temper = job.recipe.task == "classification" and job.recipe.temperature is None and job.is_held_out
     for scheme in job.schemes:
         at(f"proving {scheme} on {RUNTIME[scheme.format]}")
@@ -129,6 +136,8 @@ def prove(job: ProofJob, folder: Path) -> Proof:
         told = _told(job.recipe, answers, data)
         if job.recipe.task == "regression" and truth is not None and error_std is None and not job.recipe.reconstructs:
             error_std = float(np.std(told[:, 0] - truth))
+        if not proven and truth is not None and job.recipe.task == "classification":
+            confusion = _confusion(answers, truth, len(job.recipe.labels))
         if wants_temper and truth is not None and not proven:
             temper = fit_temperature(answers, truth)
         proven.append(
@@ -141,11 +150,12 @@ def prove(job: ProofJob, folder: Path) -> Proof:
                 tolerance=_tolerance(opened, [inputs[index] for index in checks], answers[checks], answers),
                 worst=worst,
                 runtime=f"{opened.backend.runtime} {opened.backend.version}",
+                layers=_layers(scheme, folder, [inputs[index] for index in checks]),
                 features_error=lost,
             )
         )
         opened.backend.close()
-    return Proof(variants=tuple(proven), failed=failed, error_std=error_std, temper=temper)
+    return Proof(variants=tuple(proven), failed=failed, error_std=error_std, confusion=confusion, temper=temper)
 
 
 def _open(scheme: Scheme, folder: Path) -> _Opened:
@@ -231,6 +241,21 @@ def _choose_checks(source: NDArray[np.float32]) -> NDArray[np.intp]:
     spread = ordered[np.linspace(0, len(source) - 1, min(N_CHECKS, len(source))).round().astype(int)]
     chosen = list(dict.fromkeys([*surest[: N_CHECKS - 2], *(int(index) for index in spread)]))
     return np.asarray(chosen[:N_CHECKS], dtype=np.intp)
+
+
+def _layers(scheme: Scheme, folder: Path, checks: list[NDArray[np.float32]]) -> tuple[LayerError, ...]:
+    if scheme.precision == "float32":
+        return ()
+    floating = (folder / Scheme(scheme.format, "float32").file).read_bytes()
+    return layer_errors(floating, (folder / scheme.file).read_bytes(), checks)
+
+
+def _confusion(answers: NDArray[np.float32], truth: NDArray[Any], n_labels: int) -> tuple[tuple[int, ...], ...]:
+    if n_labels > _MANY_LABELS:
+        return ()
+    counts = np.zeros((n_labels, n_labels), np.int64)
+    np.add.at(counts, (truth.astype(np.int64), answers.argmax(axis=1)), 1)
+    return tuple(tuple(int(n) for n in row) for row in counts)
 
 
 def _tolerance(
