@@ -13,7 +13,7 @@ from edge_sdk.base.ids import ID_PATTERN
 from edge_sdk.base.yaml import place, read_yaml
 from edge_sdk.inference.delegates import Delegate
 from edge_sdk.inference.guards import Guards
-from edge_sdk.sensors.calibration import ChannelConfig
+from edge_sdk.sensors.channels import ChannelConfig
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 64 letters, digits, '_' or '-'.")]
 Positive = Annotated[float, Meta(gt=0)]

@@ -13,7 +13,7 @@ from edge_sdk.base.clock import Clock
 from edge_sdk.base.errors import EdgeError, SensorError
 from edge_sdk.contract.reading import Reading
 from edge_sdk.sensors.base import Emit, Instrument, Sensor
-from edge_sdk.sensors.calibration import Calibration, ChannelConfig
+from edge_sdk.sensors.channels import ChannelConfig, Channels
 from edge_sdk.sensors.watch import SensorState, Watch
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _LONGEST_LOOK_S = 5.0
 
 
 class Keeper:
-    """Runs a sensor, calibrates what it measures, watches it, and opens it anew with back-off when it is lost.
+    """Runs a sensor, corrects what it measures, watches it, and opens it anew with back-off when it is lost.
 
     It is the one place for what all sensors have in common, and itself a sensor to whoever reads it.
 
@@ -59,14 +59,14 @@ class Keeper:
         self._sensor, self._clock = sensor, clock
         self._instrument = sensor if isinstance(sensor, Instrument) else None
         self.name = sensor.name
-        self._calibration = Calibration(
+        self._channels = Channels(
             channels or {},
             channels=sensor.channels,
             units=self._instrument.units if self._instrument else (),
             sensor=sensor.name,
         )
-        self.channels: Sequence[str] = self._calibration.channels
-        self.units: Sequence[str] = self._calibration.units
+        self.channels: Sequence[str] = self._channels.channels
+        self.units: Sequence[str] = self._channels.units
         self.rate_hz = rate_hz or (self._instrument.rate_hz if self._instrument else None)
         self.block_s = self._instrument.block_s if self._instrument else 0.0
         self._watch = Watch(rate_hz=self.rate_hz, block_s=self.block_s, stale_after_s=stale_after_s)
@@ -93,7 +93,7 @@ class Keeper:
         """Keep it measuring until cancelled; return when the source has ended.
 
         Args:
-            emit: Gets every block, calibrated.
+            emit: Gets every block, corrected.
             turned: Told of each change of state, and why.
         """
         while True:
@@ -118,7 +118,7 @@ class Keeper:
         failure: Exception | None = None
 
         async def hand_on(reading: Reading) -> None:
-            if not self._calibration.fits(reading) or reading.sensor != self.name:
+            if not self._channels.fits(reading) or reading.sensor != self.name:
                 self._counters["readings.malformed"] += 1
                 return
             self._is_handing_on = True
@@ -128,7 +128,7 @@ class Keeper:
                 self._watch.saw(len(reading.samples), now_ns)
                 if self.state in (SensorState.WAITING, SensorState.STALE, SensorState.LOST):
                     self._turn(SensorState.RUNNING, self._back(now_ns), turned)
-                await emit(self._calibration.apply(reading))
+                await emit(self._channels.apply(reading))
                 self._watch.resume(self._clock.monotonic_ns())
             finally:
                 self._is_handing_on = False

@@ -13,7 +13,7 @@ from edge_sdk.base.clock import SystemClock
 from edge_sdk.base.errors import ConfigError, SensorError
 from edge_sdk.contract.reading import Reading
 from edge_sdk.sensors.base import Emit
-from edge_sdk.sensors.calibration import ChannelConfig
+from edge_sdk.sensors.channels import ChannelConfig
 from edge_sdk.sensors.keeper import Keeper
 from edge_sdk.sensors.watch import SensorState
 
@@ -123,7 +123,7 @@ async def test_a_reader_that_is_slow_does_not_make_the_sensor_stale() -> None:
     assert world.turns == [RUNNING, ENDED]
 
 
-async def test_what_is_handed_on_is_calibrated() -> None:
+async def test_what_is_handed_on_is_corrected() -> None:
     world = World(Scripted(1), channels={"volts": ChannelConfig(source="a", scale=2, offset=1)})
 
     await world.run()

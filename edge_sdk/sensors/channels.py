@@ -1,4 +1,4 @@
-"""Calibration: which channels of a sensor are handed on, in which order, under which name and unit, put right. Pure."""
+"""Channels: which of a sensor's are handed on, in which order, under which name and unit, corrected. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ChannelConfig(Strict, frozen=True, kw_only=True):
     unit: Annotated[str | None, Meta(description="Unit after scale and offset; default: the plug-in's.")] = None
 
 
-class Calibration:
+class Channels:
     """Picks, orders, names and corrects a sensor's channels; without settings all pass as they are.
 
     Args:
