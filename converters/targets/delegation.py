@@ -97,6 +97,10 @@ class Delegation(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
 
+    def in_parts(self, partitions: int) -> Delegation:
+        """The same, in as many parts as were counted elsewhere."""
+        return msgspec.structs.replace(self, partitions=partitions)
+
     @property
     def coverage(self) -> Coverage:
         """As the manifest records it."""
@@ -230,7 +234,7 @@ _CACHE_BYTES = 8 * 1024 * 1024
 def _notes(graph: Graph, delegate: str, *, as_int8: bool) -> tuple[str, ...]:
     notes = []
     if delegate == "edgetpu":
-        notes.append("Checked by rules, not compiled: edgetpu_compiler is not on PATH or was not asked.")
+        notes.append("Checked by rules, not compiled: edgetpu_compiler is not on PATH, or the model is not int8 yet.")
         weights = graph.weight_bytes // (1 if graph.is_quantized or not as_int8 else 4)
         if weights > _CACHE_BYTES:
             notes.append(

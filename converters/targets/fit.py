@@ -7,7 +7,9 @@ import msgspec
 from converters.package import runtimes
 from converters.scheme import Format, Scheme
 from converters.targets.delegation import Delegation, delegation, format_of
-from converters.targets.graph import read_graph
+from converters.targets.edgetpu_compiler import compiled, compiler
+from converters.targets.graph import Graph, read_graph
+from converters.targets.nnapi import with_checker
 from edge_sdk.base.errors import ConversionError
 from edge_sdk.boards.profile import Board
 
@@ -79,7 +81,7 @@ def fit(model: bytes, board: Board, *, precision: str) -> Fit:
             f"The model is compiled for the Edge TPU, and {board.title} has none. Give the model that it was compiled "
             "from, or take a board with a Coral: coral-dev-board, raspberry-pi-5-coral-usb."
         )
-    as_int8 = precision == "int8" and not graph.is_quantized
+    as_int8 = precision.startswith("int8") and not graph.is_quantized
     needed = {} if graph.is_compiled else runtimes(Scheme(model_format, precision), model)
     too_old = tuple(
         f"{runtime.name} {runtime.version} (it needs {needed[runtime.name]})"
@@ -87,7 +89,7 @@ def fit(model: bytes, board: Board, *, precision: str) -> Fit:
         if runtime.name in needed and older(runtime.version, needed[runtime.name])
     )
     rules = ("edgetpu",) if graph.is_compiled else board.rules
-    found = tuple(delegation(graph, name, as_int8=as_int8) for name in rules if format_of(name) == model_format)
+    found = tuple(_judge(model, graph, name, as_int8=as_int8) for name in rules if format_of(name) == model_format)
     return Fit(
         board=board.name,
         format=model_format,
@@ -99,6 +101,14 @@ def fit(model: bytes, board: Board, *, precision: str) -> Fit:
         delegations=found,
         warnings=_warnings(board, precision, found, too_old),
     )
+
+
+def _judge(model: bytes, graph: Graph, delegate: str, *, as_int8: bool) -> Delegation:
+    """By the compiler where it is here and can be asked; else by rules, and by ONNX Runtime's own checker."""
+    if delegate == "edgetpu" and graph.is_quantized and not graph.is_compiled and (command := compiler()):
+        return compiled(model, graph, command)
+    told = delegation(graph, delegate, as_int8=as_int8)
+    return with_checker(model, told) if delegate == "nnapi" else told
 
 
 def check_runtimes(board: Board, scheme: Scheme, needed: dict[str, str]) -> None:
