@@ -80,7 +80,11 @@ class LogOpinionPool:
             return None
         names = tuple([one.model for one in counted])
         if counted[0].probabilities is not None:
-            return self.pool(names, stacked(counted))
+            return (
+                self._alone(names, counted[0].probabilities)
+                if len(counted) == 1
+                else self.pool(names, stacked(counted))
+            )
         share = self._shares.of(names)
         return None if share is None else self._estimate(counted, share, len(counted) ** (1.0 - self.options.temper))
 
@@ -96,6 +100,15 @@ class LogOpinionPool:
         power = len(names) ** (1.0 - self.options.temper)
         pooled = log_opinion_pool(matrix, share.array * power, floor=self.options.floor)
         return Fused(probabilities=pooled, weights=share.by_name)
+
+    def _alone(self, names: tuple[str, ...], said: NDArray[np.float64]) -> Fused | None:
+        """What the pool comes to for one contributor: no logarithm is needed to take it back."""
+        share = self._shares.of(names)
+        if share is None:
+            return None
+        lifted = np.maximum(said, self.options.floor)
+        lifted /= lifted.sum()
+        return Fused(probabilities=lifted, weights=share.by_name)
 
     def _estimate(self, counted: Sequence[Prediction], share: Share, power: float) -> Fused:
         values, stds = estimates(counted)

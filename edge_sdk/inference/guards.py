@@ -14,6 +14,7 @@ from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.contract.manifest import Channel, Manifest
 from edge_sdk.contract.window import Window
 
+_FEW = 40
 _SUM_TOLERANCE = 0.05  # an int8 softmax of 20 classes may miss 1 by 20 half steps of 1/256
 _Positive = Annotated[float, Meta(gt=0)]
 _Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -156,14 +157,18 @@ class OutputGuard:
         return "" if self._allows_all or self._allowed[int(probabilities.argmax())] else "output_label"
 
 
-def refuse_probabilities(probabilities: NDArray[np.float64]) -> str:
-    """Why an answer is no distribution, in one word; empty when it is one."""
-    total = float(probabilities.sum())
-    if not np.isfinite(total):
-        return "output_not_finite"
-    if abs(total - 1.0) > _SUM_TOLERANCE or float(probabilities.min()) < -1e-6:
-        return "output_no_distribution"
-    return ""
+def refuse_probabilities(probabilities: NDArray[np.float64]) -> tuple[str, float]:
+    """Why an answer is no distribution, in one word, empty when it is one; and its sum."""
+    if len(probabilities) <= _FEW:
+        numbers = probabilities.tolist()  # quicker than numpy over few
+        total, lowest = sum(numbers), min(numbers)
+    else:
+        total, lowest = float(probabilities.sum()), float(probabilities.min())
+    if not math.isfinite(total):
+        return "output_not_finite", total
+    if abs(total - 1.0) > _SUM_TOLERANCE or lowest < -1e-6:
+        return "output_no_distribution", total
+    return "", total
 
 
 def _limits(channel: Channel, here: ChannelGuard) -> ChannelGuard:

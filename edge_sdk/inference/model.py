@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +44,7 @@ class Model:
         self._preprocess = Preprocess.of(manifest.preprocess)
         self._input_shape = backend.variant.inputs[0].shape
         _check_layout(self._input_shape, (manifest.windowing.length, len(manifest.channels)))
-        self._exponent = 1.0 / manifest.temperature
+        self._exponent, self._error_std = 1.0 / manifest.temperature, manifest.error_std
         self._classifies = manifest.task == "classification"
         n_answers = int(np.prod(backend.variant.outputs[0].shape))
         self._reconstructs = manifest.reconstructs
@@ -151,12 +150,17 @@ class Model:
                 return self._trip(window, ContributorState.FAILED, "output_not_finite")
             if reason := self._output_guard.refuse_value(float(answer[0])):
                 return self._trip(window, ContributorState.REJECTED, reason)
-            return self._answer(window, features, value=float(answer[0]), std=self.bundle.manifest.error_std)
-        if reason := refuse_probabilities(answer):
+            return self._answer(window, None, float(answer[0]), features)
+        reason, total = refuse_probabilities(answer)
+        if reason:
             return self._trip(window, ContributorState.FAILED, reason)
         if reason := self._output_guard.refuse_label(answer):
             return self._trip(window, ContributorState.REJECTED, reason)
-        return self._answer(window, features, probabilities=self._tempered(answer))
+        if self._exponent != 1.0:
+            answer = np.maximum(answer, 1e-12) ** self._exponent
+            total = float(answer.sum())
+        answer /= total
+        return self._answer(window, answer, None, features)
 
     def in_use(self) -> ModelInUse:
         """What really runs, for the station's birth message."""
@@ -176,11 +180,6 @@ class Model:
         """Let go of the runtime's memory."""
         self.backend.close()
 
-    def _tempered(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self._exponent != 1.0:
-            probabilities = np.maximum(probabilities, 1e-12) ** self._exponent
-        return np.asarray(probabilities / probabilities.sum())
-
     def _trip(self, window: Window, state: ContributorState, reason: str) -> Prediction:
         """A guard refused: count it, and say it in the log when it begins."""
         self._trips[f"guards.{reason}"] += 1
@@ -189,18 +188,28 @@ class Model:
             self._refused = reason
         return self._without_answer(window, state, reason)
 
-    def _answer(self, window: Window, features: NDArray[np.float32] | None, **values: Any) -> Prediction:
+    def _answer(
+        self,
+        window: Window,
+        probabilities: NDArray[np.float64] | None,
+        value: float | None,
+        features: NDArray[np.float32] | None,
+    ) -> Prediction:
         if self._refused:
             log.info("guard is content again", extra={"model": self.name, "sensor": window.sensor})
             self._refused = ""
-        return Prediction(
+        return Prediction(  # by place, not by name: this is made for every window
             self.name,
             window.start_ns,
             window.end_ns,
-            features=features,
-            observed_ns=window.observed_ns,
-            clock=window.clock,
-            **values,
+            ContributorState.FRESH,
+            probabilities,
+            value,
+            None if value is None else self._error_std,
+            features,
+            "",
+            window.observed_ns,
+            window.clock,
         )
 
     def _without_answer(self, window: Window, state: ContributorState, reason: str) -> Prediction:

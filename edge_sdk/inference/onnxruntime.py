@@ -27,6 +27,7 @@ from edge_sdk.contract.manifest import Coverage, Variant
 from edge_sdk.contract.tensor import TensorSpec
 from edge_sdk.inference import assignment
 from edge_sdk.inference.base import BackendRequest
+from edge_sdk.inference.calls import Bound, Fed
 from edge_sdk.inference.delegates import Delegate, Kind, kind_of
 
 _CPU = "CPUExecutionProvider"
@@ -73,24 +74,23 @@ class OnnxRuntimeBackend:
         inputs, outputs = _specs(self._session.get_inputs()), _specs(self._session.get_outputs())
         _match(inputs, variant.inputs)
         _match(outputs, variant.outputs)
-        self._output_names = [spec.name for spec in variant.outputs]
+        is_on_cpu = set(self._session.get_providers()) == {_CPU}  # others may still write when a bound call returns
+        self._call: Any = Bound(self._session, variant) if is_on_cpu else Fed(self._session, variant)
 
     def run(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Run once: float32 inputs in the variant's shapes, fresh float32 outputs."""
-        feed = {}
         for spec, given in zip(self.variant.inputs, inputs, strict=True):
             if given.shape != spec.shape:
                 raise TensorMismatchError(spec.name, want=f"{spec.shape}", got=f"{given.shape}")
-            feed[spec.name] = spec.quantize(given)
         try:
-            answers = self._session.run(self._output_names, feed)
+            answers = self._call.run(inputs)
         except (RuntimeError, *_REFUSED) as error:
             raise InferenceError(f"onnxruntime failed on {self.variant.file}: {error}.") from error
         return [spec.dequantize(answer) for spec, answer in zip(self.variant.outputs, answers, strict=True)]
 
     def close(self) -> None:
         """Let go of the session."""
-        self._session = None
+        self._call = self._session = None
 
 
 def open_onnxruntime(model: bytes, variant: Variant, request: BackendRequest) -> OnnxRuntimeBackend:

@@ -86,16 +86,20 @@ class Clip:
     def __init__(self, options: Options) -> None:
         if not options.minimum < options.maximum:
             raise BundleFormatError(f"clip wants minimum below maximum; given is {options}.")
-        self._minimum, self._maximum = np.float32(options.minimum), np.float32(options.maximum)
+        self.minimum, self.maximum = np.float32(options.minimum), np.float32(options.maximum)
 
     def apply(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Transform ``(…, n_samples, n_channels)``."""
-        cut = np.maximum(samples, self._minimum)
-        return np.minimum(cut, self._maximum, out=cut)
+        cut = np.maximum(samples, self.minimum)
+        return np.minimum(cut, self.maximum, out=cut)
 
 
 class Preprocess:
-    """All steps of a bundle, in order."""
+    """All steps of a bundle, in order.
+
+    Attributes:
+        transforms: The steps; neighbouring affine ones have become one.
+    """
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
         merged: list[Transform] = []
@@ -104,7 +108,7 @@ class Preprocess:
                 merged[-1] = merged[-1].then(transform)
             else:
                 merged.append(transform)
-        self._transforms = tuple(merged)
+        self.transforms = tuple(merged)
 
     @classmethod
     def of(cls, steps: Sequence[Step]) -> Preprocess:
@@ -118,7 +122,7 @@ class Preprocess:
 
     def apply(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Transform a window ``(n_samples, n_channels)`` or a batch ``(n, n_samples, n_channels)``; float32."""
-        for transform in self._transforms:
+        for transform in self.transforms:
             samples = transform.apply(samples)
         return samples
 
