@@ -44,6 +44,9 @@ class Tried:
     merit: float | None = None
 
 
+_Found = tuple[Tried, Method, list[Asked]]
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """What `fit` found.
@@ -199,7 +202,9 @@ def fit(
 
     The best is not the one that shines while all is well, but the best on average over three cases: all contributors
     as they are; one absent; one astray, sure of what is not so, as a lamp that was covered. What a record never shows,
-    an evening in the dark, is met by a method that does not hang on one contributor.
+    an evening in the dark, is met by a method that does not hang on one contributor. And a method that is fitted
+    jointly, a stack, is taken only where it is better by more than a standard error (Breiman et al. 1984): it has
+    learned who was right together, and that is what changes.
 
     Args:
         record: What the contributors said, on data that their models were not trained on.
@@ -221,12 +226,12 @@ def fit(
             known = sorted({one.fuser for one in candidates} | {one.title for one in candidates})
             raise CalibrationError(f"No method {method!r} for {record.task}. {nearest(method, known)}")
         candidates = chosen
-    found = []
+    found: list[_Found] = []
     for one in candidates:
         asked = left_out(one, record, smoothing=smoothing)
         found.append((tried(one.title, asked, coverage), one, asked))
-    found.sort(key=lambda each: -(each[0].merit or -np.inf))
-    best, chosen_method, asked = found[0]
+    found.sort(key=lambda each: -(-np.inf if each[0].merit is None else each[0].merit))
+    best, chosen_method, asked = next(each for each in found if _is_worth_it(each, found))
     table = [row for row, _, _ in found]
     table += [
         Tried(f"{name} alone", score(run(Chain("weighted_mean"), record.only(name)), record)) for name in record.models
@@ -245,6 +250,21 @@ def fingerprint(record: Record) -> str:
     digest = hashlib.sha256(record.t_ns.tobytes())
     digest.update(np.ascontiguousarray(record.truth).tobytes())
     return "sha256:" + digest.hexdigest()
+
+
+def _is_worth_it(this: _Found, all_of: Sequence[_Found]) -> bool:
+    """Whether a method is not learned, or clearly better than the best one that is not."""
+    merits = [row.merit for row, method, _ in all_of if not method.learned and row.merit is not None]
+    if not this[1].learned or not merits or this[0].merit is None:
+        return True
+    return this[0].merit > max(merits) + _error(this[0].score)
+
+
+def _error(given: Score) -> float:
+    """Standard error of the merit."""
+    names = ("accuracy", "macro_f1") if given.accuracy is not None else ("mae",)
+    widths = [high - low for low, high in (given.intervals[name] for name in names if name in given.intervals)]
+    return float(np.mean(widths)) / (2 * 1.96) if widths else 0.0
 
 
 def _merit(given: Score) -> float:

@@ -29,12 +29,14 @@ class Method:
         fuser: Name of the fuser.
         fit: From a record and the temperatures to the fuser's options.
         calibrate: Whether each contributor gets a temperature first.
+        learned: Whether its parameters are fitted jointly, by what worked together in training.
     """
 
     title: str
     fuser: str
     fit: Callable[[Record, dict[str, float]], Options]
     calibrate: bool = True
+    learned: bool = False
 
 
 def first_against_rest(n_classes: int) -> Groups:

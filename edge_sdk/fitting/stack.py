@@ -28,7 +28,7 @@ def stack(training: Training | None = None, *, root: bool = False, title: str = 
     def fitted(record: Record, _: dict[str, float]) -> Options:
         return fit_stack(record, training or Training(), root=root)
 
-    return Method(title, "stacking", fitted, calibrate=False)
+    return Method(title, "stacking", fitted, calibrate=False, learned=True)
 
 
 def fit_stack(record: Record, training: Training, *, root: bool = False) -> Options:
