@@ -24,6 +24,7 @@
     ├── OutboxError (OSError)                 the outbox cannot be used
     │   ├── OutboxFullError                   the quota is reached and the policy is to refuse
     │   └── LeaseExpiredError                 somebody else holds the row by now
+    ├── CommandError (RuntimeError)           a station refused a command, or took back what it had changed
     └── StoreError (OSError)                  the monitor's store cannot be used          retriable
 """
 
@@ -199,6 +200,19 @@ class OutboxFullError(OutboxError):
 
 class LeaseExpiredError(OutboxError):
     """The lease ran out, and somebody else holds the row by now."""
+
+
+class CommandError(EdgeError, RuntimeError):
+    """A command to a station was not carried out.
+
+    Attributes:
+        reason: One short word that answers and counters use.
+        tried: Whether it was tried, and what it had changed was taken back; else nothing was changed.
+    """
+
+    def __init__(self, message: str, *, reason: str, tried: bool = False) -> None:
+        super().__init__(message)
+        self.reason, self.tried = reason, tried
 
 
 class StoreError(EdgeError, OSError):

@@ -17,6 +17,7 @@ from edge_sdk.sensors.channels import ChannelConfig
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, description="1 to 64 letters, digits, '_' or '-'.")]
 Positive = Annotated[float, Meta(gt=0)]
+Verb = Literal["ping", "rebirth", "snapshot", "log-level", "pause", "config-set", "bundle-install"]
 NotNegative = Annotated[float, Meta(ge=0)]
 
 
@@ -196,6 +197,20 @@ class StatusConfig(_Strict, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535, description="Where it listens on 127.0.0.1; 0 = any free port.")] = 9120
 
 
+class RemoteConfig(_Strict, frozen=True, kw_only=True):
+    """What may be done from afar, by commands over MQTT; whatever is not allowed here is refused."""
+
+    allow: Annotated[tuple[Verb, ...], Meta(description="The commands that are obeyed; default: none.")] = ()
+    allow_downgrade: Annotated[
+        bool, Meta(description="Take bundles with a lower release number than the one that runs.")
+    ] = False
+    fetch_from: Annotated[
+        tuple[str, ...],
+        Meta(description="Beginnings of the URLs that bundles may be fetched from; default: only over MQTT."),
+    ] = ()
+    max_bundle_mb: Annotated[Positive, Meta(description="Largest bundle that is taken, 10⁶ bytes.")] = 64.0
+
+
 class LocationConfig(_Strict, frozen=True, kw_only=True):
     """Where the station stands."""
 
@@ -223,6 +238,7 @@ class StationConfig(_Strict, frozen=True, kw_only=True):
     status: Annotated[
         StatusConfig | None, Meta(description="A status endpoint on this machine; `status: {}` = by these settings.")
     ] = None
+    remote: Annotated[RemoteConfig, Meta(description="What may be done from afar; default: nothing.")] = RemoteConfig()
 
 
 def read_station(path: Path) -> StationConfig:
@@ -232,6 +248,16 @@ def read_station(path: Path) -> StationConfig:
         ConfigError: With file, line, column, field and remedy.
     """
     config = read_yaml(path, StationConfig)
+    check_station(path, config)
+    return config
+
+
+def check_station(path: Path, config: StationConfig) -> None:
+    """Check what one field alone cannot show; `path` is where the configuration was read from.
+
+    Raises:
+        ConfigError: With file, line, column, field and remedy.
+    """
     for stream, settings in config.streams.items():
         _check_stream(path, config, stream, settings)
     governor = config.governor
@@ -245,7 +271,6 @@ def read_station(path: Path) -> StationConfig:
         raise ConfigError(f"{place(path, ['broker', 'key_file'])}: a key of nothing. Give certificate_file, too.")
     if broker.password_file is not None and broker.username is None and "@" not in broker.url:
         raise ConfigError(f"{place(path, ['broker', 'password_file'])}: a password of nobody. Give username, too.")
-    return config
 
 
 def _check_stream(path: Path, config: StationConfig, stream: str, settings: StreamConfig) -> None:

@@ -96,6 +96,17 @@ def read_bundle(path: Path | str, trust: Trust) -> Bundle:
     return Bundle(path, "sha256:" + hashlib.sha256(raw_manifest).hexdigest(), manifest, members, signer)
 
 
+def digest_of(path: Path) -> str:
+    """Digest of a bundle whose content is not looked at; empty when it cannot be read."""
+    try:
+        if path.is_dir():
+            return "sha256:" + hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+        with zipfile.ZipFile(path) as archive:
+            return "sha256:" + hashlib.sha256(archive.read(MANIFEST)).hexdigest()
+    except (OSError, zipfile.BadZipFile, KeyError, EOFError, ValueError, NotImplementedError, RuntimeError):
+        return ""
+
+
 def write_bundle(path: Path | str, manifest: Manifest, files: Mapping[str, bytes], *, key: SigningKey | None) -> Bundle:
     """Write a bundle in its one form, in full or not at all; a file that is there is replaced.
 

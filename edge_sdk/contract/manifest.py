@@ -136,6 +136,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         format: Version of this format.
         name: The model's name, an id; also the name of its contributor.
+        release: Number of this release of the model: a station that is updated from afar refuses a lower one.
         task: ``classification`` or ``regression``.
         sensor: Kind of sensor it reads: for people.
         channels: The sensor's channels, in order.
@@ -157,6 +158,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     format: int = FORMAT
     name: str
+    release: int = 0
     task: Literal["classification", "regression"]
     sensor: str
     channels: tuple[Channel, ...]

@@ -51,6 +51,7 @@ class Engine:
     Attributes:
         name: Name of its task.
         counters: What was counted here; sensors and pipelines count for themselves.
+        tap: Told of every reading, on the event loop; None = nobody listens.
     """
 
     name = "engine"
@@ -77,6 +78,7 @@ class Engine:
         """
         self._keepers = [one if isinstance(one, Keeper) else Keeper(one, clock=clock) for one in sensors]
         self.counters = Counters()
+        self.tap: Callable[[Reading], None] | None = None
         self._streams, self._outbox = streams, outbox
         self._accepted, self._noticed = accepted, noticed
         self._sources: anyio.CancelScope | None = None
@@ -150,6 +152,8 @@ class Engine:
 
         async def emit(reading: Reading) -> None:
             self.counters.count("readings")
+            if self.tap is not None:
+                self.tap(reading)
             for blocks in readers:
                 await blocks.send(reading)
             if not readers:

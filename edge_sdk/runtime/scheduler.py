@@ -51,6 +51,8 @@ class Scheduler:
         counters: ``windows.skipped.deadline``, ``windows.skipped.overload``, ``windows.skipped.governor``.
         every: Only every n-th window is predicted; the governor's.
         latencies: How long calls of each model took, by its name.
+        last: The last window of each model, by its name.
+        paused_until_ns: Until then, monotonic, nothing is predicted.
     """
 
     def __init__(
@@ -66,6 +68,8 @@ class Scheduler:
     ) -> None:
         self.pipeline, self.counters, self.every = pipeline, Counters(), 1
         self.latencies = {model.name: Latency() for model in pipeline.models}
+        self.last: dict[str, Window] = {}
+        self.paused_until_ns = 0
         self._clock, self._plans, self._budget = clock, dict(plans or {}), budget or Budget(1)
         self._priority, self._deadline_ns, self._overload = priority, deadline_ns, overload or Overload()
         self._behind_ns, self._lock = 0, threading.Lock()
@@ -122,6 +126,9 @@ class Scheduler:
 
     def _worth(self, jobs: list[_Job], ages: Sequence[int]) -> list[_Job]:
         """Those that are not given up, and counts of the others."""
+        if self.paused_until_ns and self._clock.monotonic_ns() < self.paused_until_ns:
+            self.counters.count("windows.skipped.paused", len(jobs))
+            return []
         if self.every > 1:
             kept = [job for job in jobs if _number(job) % self.every == 0]
             self.counters.count("windows.skipped.governor", len(jobs) - len(kept))
@@ -171,6 +178,7 @@ class Scheduler:
         before_ns = self._clock.monotonic_ns()
         for job in jobs:
             said.append((job, job.model.predict(job.window)))
+            self.last[job.model.name] = job.window
             after_ns = self._clock.monotonic_ns()
             self.latencies[job.model.name].took((after_ns - before_ns) / 1e9)
             before_ns = after_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ from edge_sdk.base.clock import Clock, to_datetime
 from edge_sdk.base.errors import ConfigError, PluginError
 from edge_sdk.base.yaml import convert, place
 from edge_sdk.config.station import BrokerConfig, FusionConfig, ModelConfig, OutboxConfig, StationConfig, StreamConfig
-from edge_sdk.contract.bundle import Bundle, read_bundle
+from edge_sdk.contract.bundle import Bundle, digest_of, read_bundle
 from edge_sdk.contract.events import Birth
 from edge_sdk.contract.trust import Trust
 from edge_sdk.fusion.base import Fuser
@@ -29,6 +30,8 @@ from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.sensors.base import Sensor
 from edge_sdk.sensors.keeper import Keeper
 from edge_sdk.station.vitals import board_name
+
+log = logging.getLogger(__name__)
 
 SENSORS = "edge_sdk.sensors"
 FUSERS = "edge_sdk.fusers"
@@ -45,21 +48,46 @@ class Assembly:
         path: The file; relative paths in it begin at its directory.
     """
 
-    def __init__(self, config: StationConfig, path: Path, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: StationConfig,
+        path: Path,
+        *,
+        clock: Clock,
+        replacements: Mapping[str, tuple[Path, str]] | None = None,
+    ) -> None:
+        """Build nothing yet.
+
+        Args:
+            config: What the file says.
+            path: The file.
+            clock: Where time comes from.
+            replacements: Bundles that stand in for those that the file names: by that path, where they are and the
+                digest of what they replace; where something else is by now, that is taken.
+        """
         self.config, self.path, self._clock = config, path, clock
+        self._replacements = dict(replacements or {})
 
     def trust(self) -> Trust:
         """Whose bundles are accepted. Raises ConfigError for an unreadable key."""
         return Trust.of(self.config.trust.keys, allow_unsigned=self.config.trust.allow_unsigned)
 
     def bundle(self, settings: ModelConfig) -> Bundle:
-        """Open one bundle. Raises BundleError."""
-        return read_bundle(settings.bundle, self.trust())
+        """Open one bundle, or what stands in for it. Raises BundleError."""
+        instead, replaces = self._replacements.get(str(settings.bundle), (settings.bundle, ""))
+        if replaces and digest_of(settings.bundle) not in {"", replaces}:
+            log.warning("bundle was replaced by hand, and is taken", extra={"bundle": settings.bundle})
+            instead = settings.bundle
+        return read_bundle(instead, self.trust())
 
     def model(self, settings: ModelConfig) -> Model:
         """Open one model. Raises BundleError, BackendUnavailableError, WrongAnswerError."""
+        return self.opened(self.bundle(settings), settings)
+
+    def opened(self, bundle: Bundle, settings: ModelConfig) -> Model:
+        """Open a bundle as these settings say. Raises BackendUnavailableError, WrongAnswerError."""
         return Model.open(
-            self.bundle(settings),
+            bundle,
             runtime=settings.runtime,
             precision=settings.precision,
             threads=settings.threads or 1,

@@ -127,28 +127,25 @@ def run(config: Path, drain_s: float, log_level: str, log_json: bool, json_file:
 
     from edge_sdk.base import logs
     from edge_sdk.base.clock import SystemClock
-    from edge_sdk.config.station import read_station
-    from edge_sdk.station.assembly import Assembly
-    from edge_sdk.station.credentials import with_credentials
     from edge_sdk.station.notify import Notifier
-    from edge_sdk.station.station import Station
+    from edge_sdk.station.remote.start import assembled
 
     logs.configure(log_level, as_json=log_json)
     tail = logs.Tail()
     logging.getLogger().addHandler(tail)
-    clock = SystemClock()
-
-    def read() -> Assembly:
-        settings = with_credentials(read_station(config), os.environ.get("CREDENTIALS_DIRECTORY", ""))
-        return Assembly(settings, config, clock=clock)
-
-    assembled = Station(read(), clock=clock, notifier=Notifier.of(os.environ), tail=tail, reread=read)
+    program = assembled(
+        config,
+        clock=SystemClock(),
+        credentials=os.environ.get("CREDENTIALS_DIRECTORY", ""),
+        notifier=Notifier.of(os.environ),
+        tail=tail,
+    )
 
     async def work() -> None:
-        await assembled.run(drain_s=drain_s)
+        await program.run(drain_s=drain_s)
 
     anyio.run(work)
-    terminal.write_json(json_file, assembled.final_counters)
+    terminal.write_json(json_file, program.final_counters)
 
 
 @station.command()

@@ -95,6 +95,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     log: tuple[str, ...] = ()
 
 
+def bad_starts(directory: Path) -> int:
+    """Runs in a row, until now, that were never found healthy."""
+    last = _read(directory / _RUN_FILE)
+    return last.bad_starts if last is not None else 0
+
+
 class BlackBox:
     """Keeps one station's runs apart: opened at the start, closed at an orderly end.
 
@@ -118,7 +124,7 @@ class BlackBox:
 
     def open(self) -> Ending | None:
         """Begin a run; how the one before ended, when that was not in order. A full disk stops nobody."""
-        last = self._read()
+        last = _read(self._directory / _RUN_FILE)
         if last is not None:
             self._run.bad_starts = last.bad_starts + 1
         ending = None
@@ -186,12 +192,6 @@ class BlackBox:
             how, message = "killed", "The last run was killed from outside: for want of memory?"
         return Ending(how=how, message=message, started=last.started, bad_starts=last.bad_starts, report=report)
 
-    def _read(self) -> Run | None:
-        try:
-            return msgspec.json.decode((self._directory / _RUN_FILE).read_bytes(), type=Run)
-        except (OSError, msgspec.MsgspecError):  # the first run, or a power cut in the middle of writing
-            return None
-
     def _read_trace(self) -> str:
         try:
             raw = (self._directory / _TRACE_FILE).read_bytes()
@@ -220,6 +220,13 @@ class BlackBox:
 
     def _now(self) -> datetime:
         return to_datetime(self._clock.wall_ns())
+
+
+def _read(file: Path) -> Run | None:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Run)
+    except (OSError, msgspec.MsgspecError):  # the first run, or a power cut in the middle of writing
+        return None
 
 
 def _one_line(error: BaseException) -> str:

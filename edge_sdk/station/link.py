@@ -17,7 +17,14 @@ from edge_sdk.outbox.base import Outbox
 from edge_sdk.station.assembly import broker_addresses
 
 
-def make_bridge(config: StationConfig, *, outbox: Outbox, birth: Callable[[], Birth], clock: Clock) -> Bridge:
+def make_bridge(
+    config: StationConfig,
+    *,
+    outbox: Outbox,
+    birth: Callable[[], Birth],
+    clock: Clock,
+    commanded: Callable[[Message], None] | None = None,
+) -> Bridge:
     """The bridge, not yet connected.
 
     Args:
@@ -25,6 +32,7 @@ def make_bridge(config: StationConfig, *, outbox: Outbox, birth: Callable[[], Bi
         outbox: What is sent.
         birth: Makes the birth message, for each connection anew.
         clock: Where monotonic time comes from.
+        commanded: Told of each command; None = the station takes none.
 
     Raises:
         ConfigError: A URL is none.
@@ -52,4 +60,5 @@ def make_bridge(config: StationConfig, *, outbox: Outbox, birth: Callable[[], Bi
         bytes_per_s=broker.limit_bytes_per_s or math.inf,
         compressed=broker.compress_packs,
         encoding=Encoding(broker.encoding),
+        commanded=commanded,
     )

@@ -10,6 +10,7 @@ import anyio
 
 from edge_sdk.base.clock import Clock
 from edge_sdk.contract.envelope import OutboxRow
+from edge_sdk.contract.reading import Reading
 from edge_sdk.outbox.base import Outbox
 from edge_sdk.runtime.counters import Counters
 from edge_sdk.runtime.engine import Engine
@@ -41,6 +42,7 @@ class Works:
         accepted: Callable[[Sequence[OutboxRow]], None],
         noticed: Callable[[str, str, dict[str, Any]], None],
         turned: Callable[[], None],
+        tap: Callable[[Reading], None] | None = None,
     ) -> None:
         """Open everything that this configuration needs; what was opened is closed again when something cannot be.
 
@@ -52,6 +54,7 @@ class Works:
             accepted: Told of every committed batch, on the event loop.
             noticed: Told of events (dotted name, message, detail), on the event loop.
             turned: Told when a model changes between its delegate and the CPU, on the event loop.
+            tap: Told of every reading, on the event loop.
 
         Raises:
             ConfigError: The configuration says what cannot be.
@@ -70,6 +73,7 @@ class Works:
             self.engine = Engine(
                 sensors=sensors, streams=self.streams, outbox=outbox, clock=clock, accepted=accepted, noticed=noticed
             )
+            self.engine.tap = tap
             governor = assembly.config.governor
             self.governing = (
                 Governing(governor, assembly, self.streams, gauges=gauges, clock=clock, noticed=noticed)
