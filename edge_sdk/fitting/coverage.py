@@ -43,8 +43,8 @@ def conformal(asked: Sequence[Asked], coverage: float) -> Conformal:
     }
     if task == "classification":
         found = {names: -miss for names, miss in found.items()}
-        return Conformal(coverage=coverage, threshold=found.pop("", 0.0), without=found)
-    return Conformal(coverage=coverage, radius=found.pop("", 0.0), scaled=scaled, without=found)
+        return Conformal(coverage=coverage, threshold=found.pop("", None), without=found)
+    return Conformal(coverage=coverage, radius=found.pop("", None), scaled=scaled, without=found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -48,13 +48,14 @@ def fit_stack(record: Record, training: Training, *, root: bool = False) -> Opti
         layers = train(x[rows], truth, widths, len(record.labels), training)
         unseen = np.setdiff1d(np.arange(len(record.labels)), truth)
         layers[-1][0][:, unseen], layers[-1][1][unseen] = 0.0, _UNSEEN
-        return {"parts": parts, "layers": _written(layers)}
+        return {"parts": parts, "layers": _written(layers), "lone_word": True}
     wanted = np.asarray(record.truth[rows], dtype=np.float64)
     if root:
         wanted = np.asarray(np.sqrt(np.maximum(wanted, 0.0)))
     centre, scale = float(wanted.mean()), float(wanted.std()) or 1.0
     layers = train(x[rows], np.asarray((wanted - centre) / scale), widths, 0, training)
-    return {"parts": parts, "layers": _written(layers), "centre": centre, "scale": scale, "root": root}
+    options: Options = {"parts": parts, "layers": _written(layers), "lone_word": True}
+    return options | {"centre": centre, "scale": scale, "root": root}
 
 
 def _part(name: str, opinion: Opinion, *, root: bool) -> tuple[dict[str, Any], NDArray[np.float64]]:

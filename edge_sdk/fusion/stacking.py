@@ -82,6 +82,8 @@ class Stacking:
             scale: Deviation of the target (regression).
             root: The network takes the roots of estimates and gives the root of the target (regression).
             minimum: Estimates are not less (regression).
+            lone_word: With one contributor there, its own word is the answer, and the network only says how sure it
+                is: what is learned of several together is then of no use.
             min_contributors: With fewer than this there is no answer.
         """
 
@@ -91,6 +93,7 @@ class Stacking:
         scale: float = 1.0
         root: bool = False
         minimum: float | None = None
+        lone_word: bool = False
         min_contributors: int = 1
 
     def __init__(self, options: Options | None = None) -> None:
@@ -128,16 +131,19 @@ class Stacking:
         shares = taken / taken.sum() if taken.sum() > 0 else np.full(len(counted), 1 / len(counted))
         weights = dict(zip((one.model for one in counted), shares.tolist(), strict=True))
         y = self.outputs(x)
+        lone = counted[0] if len(counted) == 1 and self.options.lone_word else None
         if counted[0].probabilities is not None:
-            p = np.exp(y - y.max())
+            p = np.exp(y - y.max()) if lone is None else counted[0].probabilities
             return Fused(probabilities=p / p.sum(), weights=weights)
-        value, std = self._estimate(y)
+        value, std = self._estimate(y, None if lone is None else lone.value)
         return Fused(value=value, std=std, weights=weights)
 
-    def _estimate(self, y: NDArray[np.float64]) -> tuple[float, float | None]:
-        """The network's answer in the target's unit, and its deviation where it states one."""
+    def _estimate(self, y: NDArray[np.float64], word: float | None) -> tuple[float, float | None]:
+        """The network's answer in the target's unit, or a lone word; and its deviation where it states one."""
         given = self.options
         value = float(y[0]) * given.scale + given.centre
+        if word is not None:
+            value = math.sqrt(max(word, 0.0)) if given.root else word
         std = math.exp(float(np.clip(y[1], -_MOST, _MOST))) * given.scale if len(y) > 1 else None
         if given.root:
             value = max(value, 0.0)

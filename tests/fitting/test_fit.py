@@ -91,6 +91,15 @@ def test_a_stack_learns_who_answers_which_question_and_meets_absence() -> None:
     assert (alone.accuracy or 0) > 0.55
 
 
+def test_a_method_that_never_answers_states_no_interval() -> None:
+    record = estimates(300)
+    silent = {name: replace(one, stds=None) for name, one in record.opinions.items()}
+    method = next(one for one in estimators() if one.fuser == "covariance_intersection")
+    spec = fitted(method, replace(record, opinions=silent))
+    assert spec.conformal is not None
+    assert spec.conformal.radius is None
+
+
 def test_a_label_that_training_never_saw_is_not_given() -> None:
     record = classes(300)
     seen = record.take(record.truth != 2)

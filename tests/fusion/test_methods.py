@@ -205,6 +205,15 @@ def test_a_stack_states_the_deviation_for_who_is_missing() -> None:
     assert answer(stacking(), [value("a", 4.0), gone]).std == pytest.approx(2.0)
 
 
+def test_a_stack_takes_a_lone_contributor_at_its_word() -> None:
+    gone = Prediction("b", 0, 1, state=ContributorState.ABSENT)
+    fused = answer(stacking(lone_word=True), [value("a", 4.0), gone])
+    assert fused.value == 4.0
+    assert fused.std == pytest.approx(2.0)
+    assert answer(stacking(lone_word=True, root=True), [value("a", 9.0), gone]).value == pytest.approx(9.0)
+    assert answer(stacking(lone_word=True), [value("a", 4.0), value("b", 8.0)]).value == 6.0
+
+
 def test_a_stack_of_roots_gives_squares() -> None:
     fused = answer(stacking(root=True), [value("a", 16.0), value("b", 64.0)])
     assert fused.value == pytest.approx(36.0)
