@@ -51,7 +51,9 @@ floors: setup ## import-linter: a floor imports only lower floors
 pytest: setup
 	$(BIN)/pytest -m "not slow"
 
-test-slow: setup ## What takes minutes
+test-slow: setup ## What takes minutes; Spark and a Java are installed for it
+	@$(MAKE) --no-print-directory debian-packages PACKAGES="default-jre-headless"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --no-verify-hashes 'pyspark>=3.5' 'pandas>=2.2'
 	$(BIN)/pytest -m slow
 
 faults: setup ## The long form of the delivery faults

@@ -11,6 +11,7 @@ import click
 
 from edge_sdk.base import terminal
 from edge_sdk.base.errors import ConfigError
+from edge_sdk.monitor.backtest.cli import backtest
 
 if TYPE_CHECKING:
     from edge_sdk.monitor.accounts import Accounts, Role
@@ -284,3 +285,6 @@ def export(
     terminal.write_json(json_file, {"written": written, "directory": str(directory)})
     if json_file != "-":
         click.echo(f"{written} results written below {directory}.")
+
+
+monitor.add_command(backtest)
