@@ -11,11 +11,12 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from edge_sdk.base.errors import ConfigError, nearest
-from edge_sdk.contract.manifest import Channel, Manifest
+from edge_sdk.contract.manifest import Channel, Manifest, Variant
 from edge_sdk.contract.window import Window
 
 _FEW = 40
-_SUM_TOLERANCE = 0.05  # an int8 softmax of 20 classes may miss 1 by 20 half steps of 1/256
+_SUM_TOLERANCE = 0.05
+_STEP = 1 / 256  # of an 8-bit softmax
 _Positive = Annotated[float, Meta(gt=0)]
 _Fraction = Annotated[float, Meta(ge=0, le=1)]
 
@@ -157,7 +158,14 @@ class OutputGuard:
         return "" if self._allows_all or self._allowed[int(probabilities.argmax())] else "output_label"
 
 
-def refuse_probabilities(probabilities: NDArray[np.float64]) -> tuple[str, float]:
+def sum_tolerance(variant: Variant) -> float:
+    """How far probabilities may sum from 1: each class of an 8-bit softmax is rounded to half a step."""
+    spec = variant.outputs[0]
+    step = spec.scale or (0.0 if variant.precision.startswith("float") else _STEP)
+    return max(_SUM_TOLERANCE, 0.5 * step * math.prod(spec.shape))
+
+
+def refuse_probabilities(probabilities: NDArray[np.float64], tolerance: float = _SUM_TOLERANCE) -> tuple[str, float]:
     """Why an answer is no distribution, in one word, empty when it is one; and its sum."""
     if len(probabilities) <= _FEW:
         numbers = probabilities.tolist()  # quicker than numpy over few
@@ -166,7 +174,7 @@ def refuse_probabilities(probabilities: NDArray[np.float64]) -> tuple[str, float
         total, lowest = float(probabilities.sum()), float(probabilities.min())
     if not math.isfinite(total):
         return "output_not_finite", total
-    if abs(total - 1.0) > _SUM_TOLERANCE or lowest < -1e-6:
+    if abs(total - 1.0) > tolerance or lowest < -1e-6 or total <= 0.0:
         return "output_no_distribution", total
     return "", total
 

@@ -18,7 +18,7 @@ from edge_sdk.contract.trust import Trust
 from edge_sdk.contract.window import Window
 from edge_sdk.inference.base import Backend, BackendRequest
 from edge_sdk.inference.delegates import Delegate, wanted
-from edge_sdk.inference.guards import Guards, InputGuard, OutputGuard, refuse_probabilities
+from edge_sdk.inference.guards import Guards, InputGuard, OutputGuard, refuse_probabilities, sum_tolerance
 from edge_sdk.inference.opening import answers_to_checks, judge, open_backend
 from edge_sdk.inference.preprocess import Preprocess
 from edge_sdk.inference.standby import Standby
@@ -39,6 +39,7 @@ class Model:
         manifest = bundle.manifest
         self.name, self.bundle, self.backend, self._fallback = manifest.name, bundle, backend, fallback
         self._guard, self._output_guard = InputGuard(manifest, guards), OutputGuard(manifest, guards)
+        self._sum_tolerance = sum_tolerance(backend.variant)
         self._trips: Counter[str] = Counter()
         self._refused = ""
         self._preprocess = Preprocess.of(manifest.preprocess)
@@ -151,7 +152,7 @@ class Model:
             if reason := self._output_guard.refuse_value(float(answer[0])):
                 return self._trip(window, ContributorState.REJECTED, reason)
             return self._answer(window, None, float(answer[0]), features)
-        reason, total = refuse_probabilities(answer)
+        reason, total = refuse_probabilities(answer, self._sum_tolerance)
         if reason:
             return self._trip(window, ContributorState.FAILED, reason)
         if reason := self._output_guard.refuse_label(answer):

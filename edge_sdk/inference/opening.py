@@ -28,6 +28,9 @@ from edge_sdk.inference.standby import Standby
 GROUP = "edge_sdk.backends"
 _FORMAT_OF = {"litert": "tflite", "tflite": "tflite", "onnxruntime": "onnx"}
 
+EDGE_TPU = "edgetpu"
+_EDGE_TPU_OP = b"edgetpu-custom-op"
+
 log = logging.getLogger(__name__)
 
 
@@ -170,32 +173,32 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _choose(bundle: Bundle, runtime: str | None, precision: str | None, request: BackendRequest) -> tuple[str, Variant]:
-    """The runtime and variant to open: as asked, or the first variant with an installed runtime."""
+    """The runtime and variant to open: as asked, or the first variant with an installed runtime.
+
+    A variant that is compiled for the Edge TPU is taken where that is wanted, and left where it is not.
+    """
+    wants_tpu = any(delegate.name == EDGE_TPU for delegate in request.delegates)
+    ordered = sorted(bundle.manifest.variants, key=lambda variant: _is_compiled(bundle, variant) != wants_tpu)
+    fitting = [variant for variant in ordered if precision in {None, variant.precision}]
     if runtime is not None:
         plugins.load(GROUP, runtime)  # an unknown name or a missing library is said before anything else
         reads = _FORMAT_OF.get(runtime)
-        compiled = _compiled(bundle, reads, precision, request)
-        return runtime, compiled or bundle.variant(format=reads, precision=precision)
+        found = next((variant for variant in fitting if reads in {None, variant.format}), None)
+        return runtime, found or bundle.variant(format=reads, precision=precision)  # which raises
     problem: Exception | None = None
-    for variant in bundle.manifest.variants:
-        if precision in {None, variant.precision}:
-            for name in (name for name, reads in _FORMAT_OF.items() if reads == variant.format):
-                try:
-                    plugins.load(GROUP, name)
-                except MissingExtraError as error:
-                    problem = problem or error
-                else:
-                    return name, _compiled(bundle, variant.format, precision, request) or variant
+    for variant in fitting:
+        for name in (name for name, reads in _FORMAT_OF.items() if reads == variant.format):
+            try:
+                plugins.load(GROUP, name)
+            except MissingExtraError as error:
+                problem = problem or error
+            else:
+                return name, variant
     if problem:
         raise problem
-    return "", bundle.variant(precision=precision)  # raises: there is none of that precision
+    return "", bundle.variant(precision=precision)  # which raises: there is none of that precision
 
 
-def _compiled(bundle: Bundle, format: str | None, precision: str | None, request: BackendRequest) -> Variant | None:
-    """The variant that was compiled for a delegate that is wanted, if the bundle has one."""
-    names = {delegate.name for delegate in request.delegates} - {""}
-    for variant in bundle.manifest.variants:
-        fits = format in {None, variant.format} and precision in {None, variant.precision}
-        if fits and any(part.delegate in names and part.checked_by == "compiler" for part in variant.delegates):
-            return variant
-    return None
+def _is_compiled(bundle: Bundle, variant: Variant) -> bool:
+    """Whether a variant is compiled for the Edge TPU: then no CPU runs it."""
+    return variant.format == "tflite" and _EDGE_TPU_OP in bundle.files[variant.file]

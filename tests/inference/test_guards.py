@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_sdk.base.errors import ConfigError
-from edge_sdk.contract.manifest import Channel, Manifest, Windowing
+from edge_sdk.contract.manifest import Channel, Manifest, Variant, Windowing
+from edge_sdk.contract.tensor import TensorSpec
 from edge_sdk.contract.window import Window
-from edge_sdk.inference.guards import ChannelGuard, Guards, InputGuard, OutputGuard
+from edge_sdk.inference.guards import ChannelGuard, Guards, InputGuard, OutputGuard, refuse_probabilities, sum_tolerance
 
 RATE_HZ, LENGTH, STRIDE = 2.0, 4, 2
 STEP_NS = round(1e9 / RATE_HZ)
@@ -155,3 +156,18 @@ def test_a_label_that_is_not_allowed_here_is_refused() -> None:
     assert guard.refuse_label(np.array([0.6, 0.4])) == ""
     assert guard.refuse_label(np.array([0.4, 0.6])) == "output_label"
     assert OutputGuard(manifest()).refuse_label(np.array([0.4, 0.6])) == ""
+
+
+def test_many_classes_of_an_8_bit_softmax_may_miss_one_by_their_rounding() -> None:
+    def variant(n: int, scale: float, precision: str = "int8") -> Variant:
+        spec = TensorSpec(name="p", shape=(1, n), dtype="int8" if scale else "float32", scale=scale)
+        return Variant(file="m", format="tflite", precision=precision, inputs=(), outputs=(spec,))
+
+    assert sum_tolerance(variant(7, 1 / 256)) == 0.05
+    assert sum_tolerance(variant(1001, 1 / 256)) == pytest.approx(1.955, abs=1e-3)
+    assert sum_tolerance(variant(1001, 0.0)) == pytest.approx(1.955, abs=1e-3)
+    assert sum_tolerance(variant(1001, 0.0, "float32")) == 0.05
+    rounded = np.round(np.full(200, 0.005) * 256) / 256
+    assert refuse_probabilities(rounded, 0.5)[0] == ""
+    assert refuse_probabilities(rounded)[0] == "output_no_distribution"
+    assert refuse_probabilities(np.zeros(1001), 2.0)[0] == "output_no_distribution", "there is nothing to believe"
