@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +34,8 @@ _INSERT = (
     "INSERT INTO results (source, stored_ns, seq, stream, t_ns, observed_ns, label, confidence, value, unit, degraded,"
     " backlog, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_ROWS = 64
+_INSERT_MANY = _INSERT + ", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)" * (_ROWS - 1)
 
 
 @dataclass(slots=True)
@@ -154,7 +157,7 @@ class SqliteStore:
     def _store_results(
         self, batch: Batch, now_ns: int, done: Committed, touched: dict[Source, _Known], refusals: list[Refusal]
     ) -> None:
-        rows = []
+        rows: list[tuple[object, ...]] = []
         suspects: list[tuple[Source, _Known, Arrival]] = []
         for source, arrivals in batch.results.items():
             known = touched[source] = self._known(source)
@@ -181,7 +184,7 @@ class SqliteStore:
                 done.new[source] = new
                 known.stored += len(new)
             self._words.heard(source, known.station_id, known.id, new)
-        self._db.executemany(_INSERT, rows)
+        self._insert(rows)
         for source, known, one in suspects:
             there = self._db.execute(
                 "SELECT body FROM results WHERE source = ? AND seq = ?", (known.id, one.seq)
@@ -199,6 +202,13 @@ class SqliteStore:
             else:
                 done.conflicts += 1
                 refusals.append(conflict(source, one))
+
+    def _insert(self, rows: list[tuple[object, ...]]) -> None:
+        """Many rows a statement: each statement lets go of the interpreter, and other threads take their time."""
+        whole = len(rows) // _ROWS * _ROWS
+        for at in range(0, whole, _ROWS):
+            self._db.execute(_INSERT_MANY, tuple(chain.from_iterable(rows[at : at + _ROWS])))
+        self._db.executemany(_INSERT, rows[whole:])
 
     def _was_pruned(self, source_id: int, seq: int) -> bool:
         [pruned] = self._db.execute("SELECT pruned FROM sources WHERE id = ?", (source_id,)).fetchone()
