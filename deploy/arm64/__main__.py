@@ -18,11 +18,7 @@ _NICE = 10
 
 def main(arguments: Sequence[str]) -> int:
     """Do what is asked; 0 if all held."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.arm64", description=__doc__)
-    parser.add_argument("what", choices=("prove", "image"))
-    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}")
-    parser.add_argument("--keep", action="store_true", help="write it into docs/arm64.md")
-    given = parser.parse_args(arguments)
+    given = parse(arguments)
     os.nice(_NICE)
     holds = True
     try:
@@ -42,6 +38,15 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0 if holds else 1
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What is asked; options may stand between the names."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.arm64", description=__doc__)
+    parser.add_argument("what", choices=("prove", "image"))
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}")
+    parser.add_argument("--keep", action="store_true", help="write it into docs/arm64.md")
+    return parser.parse_intermixed_args(arguments)
 
 
 def _say(text: str) -> None:
