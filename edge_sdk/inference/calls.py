@@ -31,6 +31,7 @@ class Bound:
     def __init__(self, session: Any, variant: Variant) -> None:
         self._session, self._binding, self._specs = session, session.io_binding(), variant.inputs
         self._given = [np.zeros(spec.shape, spec.dtype) for spec in variant.inputs]
+        self._are_plain = [spec.dtype == "float32" for spec in variant.inputs]
         self._answers = [np.zeros(spec.shape, spec.dtype) for spec in variant.outputs]
         for bind, specs, places in (
             (self._binding.bind_input, variant.inputs, self._given),
@@ -41,7 +42,7 @@ class Bound:
 
     def run(self, inputs: Sequence[NDArray[np.float32]]) -> Sequence[NDArray[np.generic]]:
         """Run once; the answers in the model's own types, good until the next call."""
-        for spec, place, given in zip(self._specs, self._given, inputs, strict=True):
-            np.copyto(place, spec.quantize(given))
+        for spec, place, given, is_plain in zip(self._specs, self._given, inputs, self._are_plain, strict=True):
+            np.copyto(place, given if is_plain else spec.quantize(given))
         self._session.run_with_iobinding(self._binding)
         return self._answers

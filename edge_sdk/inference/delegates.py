@@ -11,6 +11,10 @@ from msgspec import Meta
 
 from edge_sdk.base.errors import BackendUnavailableError, ConfigError, UnavailableReason, nearest
 
+_OPENS_WITHIN_S = 60.0
+_BUILDS_WITHIN_S = 1800.0
+_BUILDERS = {"tensorrt", "TensorrtExecutionProvider"}
+
 
 class Delegate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A delegate (TFLite) or execution provider (ONNX Runtime) that is wanted, by name or by library."""
@@ -24,12 +28,20 @@ class Delegate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = {}
     timeout_s: Annotated[float, Meta(gt=0, description="A call that takes longer is given up, s.")] = 1.0
     open_timeout_s: Annotated[
-        float, Meta(gt=0, description="Opening may take this long, s: TensorRT builds its engine then.")
-    ] = 600.0
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="Opening may take this long, s; default: 60, and 1800 for TensorRT, which builds its engine."),
+    ] = None
 
     def __post_init__(self) -> None:
         if not self.name and not self.library:
             raise ConfigError("A delegate wants a name or a library. Write one of them.")
+
+    @property
+    def opens_within_s(self) -> float:
+        """How long opening may take, seconds."""
+        if self.open_timeout_s is not None:
+            return self.open_timeout_s
+        return _BUILDS_WITHIN_S if self.name in _BUILDERS else _OPENS_WITHIN_S
 
     @property
     def title(self) -> str:

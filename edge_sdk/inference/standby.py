@@ -72,7 +72,7 @@ class Standby:
         self._backoff = backoff or Backoff(base_s=1.0, cap_s=300.0, stable_s=60.0)
         self._title = ", ".join(delegate.title for delegate in job.request.delegates)
         self._timeout_s = max(delegate.timeout_s for delegate in job.request.delegates)
-        self._open_timeout_s = max(delegate.open_timeout_s for delegate in job.request.delegates)
+        self._open_timeout_s = max(delegate.opens_within_s for delegate in job.request.delegates)
         self._worker: Worker = worker_for(job)
         self._ticket, self._opened, self._since = 0, None, 0.0  # type: tuple[int, Opened | None, float]
         self._next_try = 0.0
