@@ -89,12 +89,7 @@ def train(x: NDArray[np.float32], y: NDArray[np.int64]) -> Discriminant:
     _, length, channels = x.shape
     mean = x.mean(axis=(0, 1), dtype=np.float64)
     std = x.std(axis=(0, 1), dtype=np.float64) + 1e-6
-    means = [1] if length == 2 else list(_MEANS)
-    pooling = np.zeros((length * channels, len(means) * channels))
-    for index, last in enumerate(means):
-        for channel in range(channels):
-            rows = np.arange(length - last, length) * channels + channel
-            pooling[rows, index * channels + channel] = 1.0 / last
+    pooling = _pooling(length, channels)
     features = ((x - mean) / std).reshape(len(x), -1) @ pooling
     seen = np.unique(y)
     fitted = LinearDiscriminantAnalysis(priors=np.full(len(seen), 1 / len(seen))).fit(features, y)
@@ -104,6 +99,30 @@ def train(x: NDArray[np.float32], y: NDArray[np.int64]) -> Discriminant:
     weights[:, seen] -= shift
     bias[seen] -= bias[seen].mean()
     return Discriminant(mean, std, weights, bias)
+
+
+def joint(parts: Sequence[NDArray[np.float64]], y: NDArray[np.int64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Probabilities ``(n, 4)`` of one discriminant over the windows of all sensors, fitted to the rows `seen`."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    features = np.hstack([part.reshape(len(part), -1) @ _pooling(*part.shape[1:]) for part in parts])
+    features = (features - features[seen].mean(axis=0)) / (features[seen].std(axis=0) + 1e-6)
+    labels = np.unique(y[seen])
+    fitted = LinearDiscriminantAnalysis(priors=np.full(len(labels), 1 / len(labels))).fit(features[seen], y[seen])
+    out = np.zeros((len(y), len(LABELS)))
+    out[:, labels] = fitted.predict_proba(features)
+    return out
+
+
+def _pooling(length: int, channels: int) -> NDArray[np.float64]:
+    """Matrix from a flat window to its means over the last 1, 2, 4, 8 and 16 samples; of light the last alone."""
+    means = [1] if length == 2 else list(_MEANS)
+    pooling = np.zeros((length * channels, len(means) * channels))
+    for index, last in enumerate(means):
+        for channel in range(channels):
+            rows = np.arange(length - last, length) * channels + channel
+            pooling[rows, index * channels + channel] = 1.0 / last
+    return pooling
 
 
 def bundle(model: Discriminant, kind: str, training: Windows, out: Path, key: SigningKey) -> None:
