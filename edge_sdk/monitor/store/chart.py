@@ -21,7 +21,7 @@ _RAW = (
 _NEW = (
     "SELECT (t_ns - ?3) / ?5 AS slot, label, count(*), avg(confidence), avg(value), min(value), max(value)"
     " FROM results WHERE source = ?1 AND seq > (SELECT rolled FROM sources WHERE id = ?1)"
-    " AND {plain}stream = ?2 AND {plain_times} GROUP BY 1, 2"
+    " AND {plain_stream} = ?2 AND {plain_time} >= ?3 AND {plain_time} < ?4 GROUP BY 1, 2"
 )
 _MINUTES = (
     "SELECT (t_ns - ?3) / ?5 AS slot, nullif(label, ''), sum(count), sum(confidence * count) / sum(count),"
@@ -41,15 +41,17 @@ class Dialect:
 
     Attributes:
         by_time: Behind a table of results: use the index over time.
-        plain: Before a column: do not use it to find rows.
+        plain_stream: The stream, in a way that finds no rows by it: few are new, and their numbers find them.
+        plain_time: The same of the time.
     """
 
-    by_time: str = ""
-    plain: str = ""
+    by_time: str
+    plain_stream: str
+    plain_time: str
 
 
-SQLITE = Dialect(by_time=" INDEXED BY results_in_time", plain="+")
-POSTGRES = Dialect()
+SQLITE = Dialect(" INDEXED BY results_in_time", plain_stream="+stream", plain_time="+t_ns")
+POSTGRES = Dialect("", plain_stream="stream || ''", plain_time="t_ns + 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,9 @@ def _of_source(ask: Ask, dialect: Dialect, source: int, pruned_ns: int, stream: 
 def _asked(ask: Ask, dialect: Dialect, arms: Sequence[str], arguments: Sequence[Any]) -> list[Any]:
     sql = " UNION ALL ".join(arms).format(
         by_time=dialect.by_time,
-        plain=dialect.plain,
         times=_TIMES,
-        plain_times=f"{dialect.plain}t_ns >= ?3 AND {dialect.plain}t_ns < ?4",
+        plain_stream=dialect.plain_stream,
+        plain_time=dialect.plain_time,
     )
     return ask(sql, arguments)
 
