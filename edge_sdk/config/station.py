@@ -106,8 +106,17 @@ class FusionConfig(_Strict, frozen=True, kw_only=True):
     method: Annotated[str, Meta(description="A plug-in of edge_sdk.fusers.")] = "log_opinion_pool"
     options: Annotated[dict[str, Any], Meta(description="What that plug-in takes: weights, floor …")] = {}
     file: Annotated[
-        Path | None, Meta(description="A .fusion file of `edge-sdk fuse fit`, in place of method and options.")
+        Path | None, Meta(description="A .fusion file of `edge-sdk fuse fit`, in place of all else here.")
     ] = None
+    temperatures: Annotated[
+        dict[str, Positive], Meta(description="By model: its log-probabilities are divided by it; above 1 = less sure.")
+    ] = {}
+    dwell_s: Annotated[
+        NotNegative, Meta(description="Mean time that the truth stays what it is, s; 0 = no filter.")
+    ] = 0.0
+    hysteresis: Annotated[
+        NotNegative, Meta(description="By which share another label must beat the present one; 0 = none.")
+    ] = 0.0
 
 
 class OverloadConfig(_Strict, frozen=True, kw_only=True):
@@ -281,6 +290,11 @@ def _check_stream(path: Path, config: StationConfig, stream: str, settings: Stre
     if (settings.align == "basepad") != (settings.base is not None):
         where = place(path, [*here, "align" if settings.base is None else "base"])
         raise ConfigError(f"{where}: `align: basepad` and base go together. Give both, or neither.")
+    if settings.fusion.file is not None and (
+        settings.fusion.temperatures or settings.fusion.dwell_s or settings.fusion.hysteresis
+    ):
+        where = place(path, [*here, "fusion", "file"])
+        raise ConfigError(f"{where}: the fusion file holds temperatures and smoothing. Remove these, or `file`.")
     if settings.fusion.file is not None and settings.fusion.options:
         where = place(path, [*here, "fusion", "options"])
         raise ConfigError(f"{where}: the fusion file holds the options. Remove these, or `file`.")

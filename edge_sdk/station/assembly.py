@@ -20,6 +20,7 @@ from edge_sdk.contract.bundle import Bundle, digest_of, read_bundle
 from edge_sdk.contract.events import Birth
 from edge_sdk.contract.trust import Trust
 from edge_sdk.fusion.base import Fuser
+from edge_sdk.fusion.chain import Chain, Smoothing
 from edge_sdk.fusion.file import read_fusion
 from edge_sdk.inference.delegates import Delegate
 from edge_sdk.inference.model import Model
@@ -95,7 +96,14 @@ class Assembly:
             fallback_cpu=settings.fallback == "cpu",
             cache=str(self.config.state_directory / ENGINES),
             guards=settings.guards,
+            order=self._order,
         )
+
+    @cached_property
+    def _order(self) -> tuple[str, ...]:
+        """Runtimes that this board prefers; none where nothing but its architecture is known."""
+        board = this_board()
+        return tuple(runtime.name for runtime in board.runtimes) if board and board.device_tree else ()
 
     def _delegate(self, wanted: str | Delegate) -> str | Delegate:
         """A library that is given as a path is relative to the file; one that is a name, the system finds."""
@@ -108,7 +116,10 @@ class Assembly:
         if settings.file is not None:
             return read_fusion(settings.file, self.trust()).open()
         fuser: Fuser = self._plugin(FUSERS, settings.method, settings.options, ["streams", stream, "fusion", "method"])
-        return fuser
+        if not (settings.temperatures or settings.dwell_s or settings.hysteresis):
+            return fuser
+        smoothing = Smoothing(dwell_s=settings.dwell_s, hysteresis=settings.hysteresis)
+        return Chain(settings.method, settings.options, temperatures=settings.temperatures, smoothing=smoothing)
 
     def pipeline(self, stream: str, settings: StreamConfig) -> Pipeline:
         """Build one stream: open its models, find their sensors. Nothing stays open when it cannot be built."""

@@ -23,7 +23,7 @@ COMMITTED = ROOT / "device_configs" / "schema" / schema.FILE
 EXAMPLES = sorted((ROOT / "examples").rglob("station*.yaml"))
 # What a number counts; a number whose name says no unit must have none.
 UNITS = ("_s", "_hz", "_mb", "_bytes", "_c", "_ms", "_ns", "_per_s", "_baud")
-WITHOUT_UNIT = {"keep_every", "latitude", "longitude", "n", "offset", "port", "scale", "threads"}
+WITHOUT_UNIT = {"hysteresis", "keep_every", "latitude", "longitude", "n", "offset", "port", "scale", "threads"}
 WITHOUT_UNIT |= {"maximum", "maximum_rate", "minimum", "minimum_coverage"}  # in the unit of the bundle's channel
 SECRET = ("password", "secret", "token", "passphrase", "private")
 

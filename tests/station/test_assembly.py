@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.base.errors import ConfigError, TrustError
 from edge_sdk.config.station import read_station
+from edge_sdk.contract.prediction import Prediction
 from edge_sdk.contract.reading import Reading
 from edge_sdk.contract.trust import SigningKey
 from edge_sdk.fusion.file import FusionSpec, write_fusion
@@ -98,6 +99,28 @@ def test_the_tick_and_the_age_of_each_model_come_from_the_file(tmp_path: Path) -
     assert states
     assert set(states) == {"stale"}
     assert results[-1].contributors[0].state == "fresh"
+
+
+def test_smoothing_and_temperatures_come_from_the_file(tmp_path: Path) -> None:
+    made = []
+    for extra in ("", ", dwell_s: 3600, temperatures: {tiny: 2.0}"):
+        (tmp_path / "station.yaml").write_text(
+            STATION.replace("fusion: {file: level.fusion}", f"fusion: {{method: weighted_mean{extra}}}").replace(
+                "trust: {keys: [key.pub]}", "trust: {allow_unsigned: true}"
+            )
+        )
+        config = read_station(tmp_path / "station.yaml")
+        fuser = Assembly(config, tmp_path / "station.yaml", clock=SystemClock()).fuser(
+            "level", config.streams["level"].fusion
+        )
+        said = [np.array([0.8, 0.1, 0.1]), np.array([0.2, 0.5, 0.3])]
+        last = [fuser.fuse([Prediction("tiny", 0, n * 10**9, probabilities=p)]) for n, p in enumerate(said, start=1)][
+            -1
+        ]
+        assert last is not None
+        assert last.probabilities is not None
+        made.append(int(last.probabilities.argmax()))
+    assert made == [1, 0]
 
 
 def block(sensor: str, second: int, samples: NDArray[np.float32]) -> Reading:
