@@ -75,6 +75,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         cores: Number of them.
         cpu_dot_product: Whether the cores have int8 dot products: without them int8 is hardly faster than float.
         memory_bytes: Memory that the board is sold with, the smallest that is meant.
+        device_tree: Entries of its device tree's ``compatible`` that name it: how it knows itself.
         runtimes: What can be installed, the better first.
         accelerators: What computes besides the CPU, the better first.
         precisions: What runs well, the better first; what is not named still runs on the CPU.
@@ -90,6 +91,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cores: int
     cpu_dot_product: bool
     memory_bytes: int
+    device_tree: tuple[str, ...] = ()
     runtimes: tuple[Runtime, ...]
     accelerators: tuple[Accelerator, ...] = ()
     precisions: tuple[str, ...]
@@ -121,7 +123,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 def board_names() -> tuple[str, ...]:
     """Names of the boards that come with the package, sorted."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
+    return tuple(sorted(path.stem for path in folder().glob("*.yaml")))
 
 
 def read_board(name: str | Path) -> Board:
@@ -135,7 +137,7 @@ def read_board(name: str | Path) -> Board:
     """
     path = Path(name)
     if path.suffix not in {".yaml", ".yml"}:
-        path = _folder() / f"{name}.yaml"
+        path = folder() / f"{name}.yaml"
         if str(name) not in board_names():
             raise ConfigError(
                 f"No board is called {str(name)!r}. {nearest(str(name), board_names())} "
@@ -157,5 +159,6 @@ def _board(path: Path, given: Mapping[str, Any]) -> Board:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where the profiles lie."""
     return next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])

@@ -39,8 +39,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that was looked for.
 
     Attributes:
-        kind: ``machine``, ``python``, ``clock``, ``device``, ``library``, ``runtime``, ``delegate``, ``provider``,
-            ``program``.
+        kind: ``machine``, ``board``, ``python``, ``clock``, ``device``, ``library``, ``runtime``, ``delegate``,
+            ``provider``, ``program``.
         name: What.
         here: Whether it is here and works.
         reason: Why not, in one word; empty when it is here, or needs no reason.
@@ -76,11 +76,15 @@ def doctor(json_file: str | None) -> None:
 
 def _machine() -> Iterator[Finding]:
     from edge_sdk.base.clock import ClockState, SystemClock
+    from edge_sdk.boards.probe import this_board
 
     clock = SystemClock().state()
     said = "set by a time source" if clock is ClockState.SYNCED else "not set by a time source: install chrony"
     system = f"{platform.system()} {platform.release()}"
     yield Finding(kind="machine", name=platform.machine(), here=True, detail=system)
+    board = this_board()
+    profile = f"{board.title}: `edge-sdk boards show {board.name}`" if board else "no profile describes it"
+    yield Finding(kind="board", name=board.name if board else "unknown", here=board is not None, detail=profile)
     yield Finding(kind="python", name=sys.version.split()[0], here=True, detail=sys.executable)
     yield Finding(kind="clock", name=clock.value, here=clock is ClockState.SYNCED, detail=said)
 

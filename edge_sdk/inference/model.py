@@ -72,6 +72,7 @@ class Model:
         fallback_cpu: bool = False,
         cache: str = "",
         guards: Guards | None = None,
+        order: Sequence[str] = (),
     ) -> Model:
         """Open a bundle and prove that it answers as it did where it was made.
 
@@ -88,6 +89,7 @@ class Model:
             fallback_cpu: Run on the CPU where a delegate is missing or wrong at opening, and say so in `fallback`.
             cache: Directory where compiled engines are kept from one start to the next; empty = they are not kept.
             guards: What must hold of windows and answers at this place, besides what the bundle says.
+            order: Runtimes that this board prefers, where `runtime` is None.
 
         Raises:
             BundleError: The bundle must not be used, or has no such variant.
@@ -99,7 +101,7 @@ class Model:
             bundle = read_bundle(bundle, trust or Trust())
         request = BackendRequest(threads=threads, delegates=wanted(delegates), cache=cache)
         backend, fallback = open_backend(
-            bundle, request, runtime=runtime, precision=precision, fallback_cpu=fallback_cpu
+            bundle, request, runtime=runtime, precision=precision, fallback_cpu=fallback_cpu, order=order
         )
         try:
             return cls(bundle, backend, fallback=fallback, guards=guards)

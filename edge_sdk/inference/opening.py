@@ -35,9 +35,23 @@ log = logging.getLogger(__name__)
 
 
 def open_backend(
-    bundle: Bundle, request: BackendRequest, *, runtime: str | None, precision: str | None, fallback_cpu: bool
+    bundle: Bundle,
+    request: BackendRequest,
+    *,
+    runtime: str | None,
+    precision: str | None,
+    fallback_cpu: bool,
+    order: Sequence[str] = (),
 ) -> tuple[Backend, str]:
     """Open a bundle's variant as asked; where that cannot be and `fallback_cpu` is set, with less, at last on the CPU.
+
+    Args:
+        bundle: What to open.
+        request: How it is to be run.
+        runtime: On what; None = the first that is installed, in `order`, then by the bundle's first variant.
+        precision: Which variant; None = any.
+        fallback_cpu: Whether less than what was asked will do.
+        order: Runtimes that this board prefers.
 
     Returns:
         The backend, and what was asked for and is not in use, with the reason; empty when all is as asked.
@@ -47,7 +61,7 @@ def open_backend(
         BackendUnavailableError: Runtime or delegate is not here, with the reason and the cure.
         WrongAnswerError: It runs, and its answers are not the recorded ones.
     """
-    runtime, variant = _choose(bundle, runtime, precision, request)
+    runtime, variant = _choose(bundle, runtime, precision, request, order)
     try:
         return open_variant(bundle, runtime, variant, request), ""
     except (BackendUnavailableError, WrongAnswerError) as error:
@@ -172,7 +186,9 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _choose(bundle: Bundle, runtime: str | None, precision: str | None, request: BackendRequest) -> tuple[str, Variant]:
+def _choose(
+    bundle: Bundle, runtime: str | None, precision: str | None, request: BackendRequest, order: Sequence[str]
+) -> tuple[str, Variant]:
     """The runtime and variant to open: as asked, or the first variant with an installed runtime.
 
     A variant that is compiled for the Edge TPU is taken where that is wanted, and left where it is not.
@@ -186,14 +202,16 @@ def _choose(bundle: Bundle, runtime: str | None, precision: str | None, request:
         found = next((variant for variant in fitting if reads in {None, variant.format}), None)
         return runtime, found or bundle.variant(format=reads, precision=precision)  # which raises
     problem: Exception | None = None
-    for variant in fitting:
-        for name in (name for name, reads in _FORMAT_OF.items() if reads == variant.format):
-            try:
-                plugins.load(GROUP, name)
-            except MissingExtraError as error:
-                problem = problem or error
-            else:
-                return name, variant
+    preferred = [name for name in order if name in _FORMAT_OF]
+    pairs = [(name, variant) for name in preferred for variant in fitting if _FORMAT_OF[name] == variant.format]
+    pairs += [(name, variant) for variant in fitting for name, reads in _FORMAT_OF.items() if reads == variant.format]
+    for name, variant in pairs:
+        try:
+            plugins.load(GROUP, name)
+        except MissingExtraError as error:
+            problem = problem or error
+        else:
+            return name, variant
     if problem:
         raise problem
     return "", bundle.variant(precision=precision)  # which raises: there is none of that precision

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from edge_sdk.base import plugins
 from edge_sdk.base.clock import Clock, to_datetime
 from edge_sdk.base.errors import ConfigError, PluginError
 from edge_sdk.base.yaml import convert, place
+from edge_sdk.boards.probe import this_board
 from edge_sdk.config.station import BrokerConfig, FusionConfig, ModelConfig, OutboxConfig, StationConfig, StreamConfig
 from edge_sdk.contract.bundle import Bundle, digest_of, read_bundle
 from edge_sdk.contract.events import Birth

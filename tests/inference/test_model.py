@@ -185,3 +185,10 @@ def test_an_estimate_that_cannot_be_is_rejected(tmp_path: Path) -> None:
 
     assert model.predict(window()).value == 20.0
     assert model.predict(window()).reason == "output_range"
+
+
+def test_where_no_runtime_is_named_the_board_decides_and_then_the_bundle(bundle: Bundle) -> None:
+    assert Model.open(bundle).in_use().variant == "float32.tflite"
+    assert Model.open(bundle, order=["onnxruntime", "litert"]).in_use().variant == "float32.onnx"
+    assert Model.open(bundle, order=["tflite", "onnxruntime"]).in_use().variant == "float32.onnx", "not installed"
+    assert Model.open(bundle, runtime="litert", order=["onnxruntime"]).in_use().variant == "float32.tflite"
