@@ -107,8 +107,8 @@ class LogOpinionPool:
         if share is None:
             return None
         lifted = np.maximum(said, self.options.floor)
-        lifted /= lifted.sum()
-        return Fused(probabilities=lifted, weights=share.by_name)
+        lifted /= np.add.reduce(lifted)
+        return Fused(lifted, weights=share.by_name)
 
     def _estimate(self, counted: Sequence[Prediction], share: Share, power: float) -> Fused:
         values, stds = estimates(counted)
