@@ -20,12 +20,15 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         v: Version of this format.
         issued: When it was given, UTC.
         expires: When it is void, UTC; at most an hour later.
+        session: The station's session, as its answer to ``ping`` tells it: wanted while its clock is not set, for then
+            it cannot tell old from new by the time. Empty = none.
         arguments: What the verb takes.
     """
 
     v: int = VERSION
     issued: datetime
     expires: datetime
+    session: str = ""
     arguments: dict[str, Any] = {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,29 +46,16 @@ class Applied:
             change = None
         if change is None:
             return Assembly(self._with_credentials(read_station(self.path)), self.path, clock=self._clock)
-        config = self._patched(change.patch)
+        config = self._patched(change.patches)
         replacements = {
             path: (self.slots.bundle(replacement), replacement.replaces) for path, replacement in change.bundles.items()
         }
         return Assembly(self._with_credentials(config), self.path, clock=self._clock, replacements=replacements)
 
-    def next_patch(self, patch: dict[str, Any]) -> dict[str, Any]:
-        """The present patch with another one on top of it.
-
-        Raises:
-            CommandError: It touches what nobody changes from afar.
-        """
-        if touched := sorted(patch.keys() & set(FIXED)):
-            raise CommandError(
-                f"{', '.join(touched)} cannot be changed from afar. Change the file on the station.", reason="fixed"
-            )
-        present = self.slots.present
-        before = present.patch if present is not None and present.base == base_of(self.path) else {}
-        joined: dict[str, Any] = _joined(before, patch)
-        return joined
-
-    def _patched(self, patch: dict[str, Any]) -> StationConfig:
-        data = merged(read_plain(self.path), patch)
+    def _patched(self, patches: Sequence[dict[str, Any]]) -> StationConfig:
+        data = read_plain(self.path)
+        for patch in patches:
+            data = merged(data, patch)
         config = convert(data, StationConfig, source=str(self.path), directory=self.path.parent)
         check_station(self.path, config)
         return config
@@ -76,8 +64,9 @@ class Applied:
         return with_credentials(config, self._credentials)
 
 
-def _joined(first: Any, second: Any) -> Any:
-    """One merge patch that does what two do in turn; unlike `merged`, it keeps what is to be removed."""
-    if not (isinstance(first, dict) and isinstance(second, dict)):
-        return second
-    return {**first, **{key: _joined(first.get(key), value) for key, value in second.items()}}
+def check_patch(patch: dict[str, Any]) -> None:
+    """Raise CommandError when a patch touches what nobody changes from afar."""
+    if touched := sorted(patch.keys() & set(FIXED)):
+        raise CommandError(
+            f"{', '.join(touched)} cannot be changed from afar. Change the file on the station.", reason="fixed"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,18 +36,21 @@ class Canary:
         self._name = model.name
         pipeline = Pipeline([model], stream="canary", sensors={model.name: sensor})
         self._sensor, self._scheduler = sensor, Scheduler(pipeline, clock=clock)
-        self._send, self._receive = anyio.create_memory_object_stream[Reading](_WAITING)
+        self._waiting: deque[Reading] = deque()
+        self._stir = anyio.Event()
         self._mine: dict[int, FusedResult] = {}
         self._theirs: dict[int, FusedResult] = {}
         self._missed = 0
 
     def hear(self, reading: Reading) -> None:
         """A sensor measured something. To be called on the event loop."""
-        if reading.sensor == self._sensor:
-            try:
-                self._send.send_nowait(reading)
-            except anyio.WouldBlock:
-                self._missed += 1
+        if reading.sensor != self._sensor:
+            return
+        if len(self._waiting) >= _WAITING:
+            self._missed += 1
+            return
+        self._waiting.append(reading)
+        self._stir.set()
 
     def compare(self, rows: Sequence[OutboxRow]) -> None:
         """Results of the station were committed."""
@@ -58,12 +62,14 @@ class Canary:
     async def run(self, seconds: float) -> None:
         """Let it work for so long."""
         with anyio.move_on_after(seconds):
-            async for reading in self._receive:
-                for result in await anyio.to_thread.run_sync(self._scheduler.push, [reading]):
-                    if len(self._mine) < _REMEMBERED:
-                        self._mine[from_datetime(result.t)] = result
-        self._receive.close()
-        self._send.close()
+            while True:
+                self._stir = anyio.Event()
+                while self._waiting:
+                    blocks = [self._waiting.popleft()]
+                    for result in await anyio.to_thread.run_sync(self._scheduler.push, blocks):
+                        if len(self._mine) < _REMEMBERED:
+                            self._mine[from_datetime(result.t)] = result
+                await self._stir.wait()
 
     def report(self) -> dict[str, Any]:
         """What it did: windows, failures, agreement with the model in use, latency."""

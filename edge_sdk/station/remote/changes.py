@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ from edge_sdk.base.errors import CommandError, EdgeError
 from edge_sdk.config.station import ModelConfig
 from edge_sdk.contract.bundle import Bundle, digest_of, read_bundle
 from edge_sdk.inference.model import Model
-from edge_sdk.station.remote.applied import Applied
+from edge_sdk.station.remote.applied import Applied, check_patch
 from edge_sdk.station.remote.canary import Canary
 from edge_sdk.station.remote.commander import Voice
 from edge_sdk.station.remote.slots import Change, Replacement, base_of
@@ -102,11 +102,16 @@ class Changes:
 
     async def config_set(self, arguments: ConfigSet, voice: Voice) -> dict[str, Any]:
         """Patch the configuration."""
-        patch = self._applied.next_patch(arguments.patch)
-        change = msgspec.structs.replace(self._now(voice.id), patch=patch)
-        self._applied.assembly(change)  # what cannot be is said before anything is tried
-        await self._one_at_a_time(lambda: self._try(change, arguments.healthy_within_s, voice))
-        return {"patch": patch}
+        check_patch(arguments.patch)
+        change = self._now(voice.id)
+        change = msgspec.structs.replace(change, patches=(*change.patches, arguments.patch))
+
+        async def work() -> None:
+            self._applied.assembly(change)  # what cannot be is said before anything is tried
+            await self._try(change, arguments.healthy_within_s, voice)
+
+        await self._one_at_a_time(work)
+        return {"patches": list(change.patches)}
 
     async def bundle_chunk(self, arguments: BundleChunk, voice: Voice) -> dict[str, Any]:
         """Take one piece of a bundle."""
@@ -221,7 +226,7 @@ class Changes:
             return Change(by=by, made=made, base=base)
         return msgspec.structs.replace(present, by=by, made=made, starts=0)
 
-    async def _one_at_a_time(self, work: Callable[[], Any]) -> None:
+    async def _one_at_a_time(self, work: Callable[[], Awaitable[None]]) -> None:
         if self._is_busy:
             raise CommandError("Another change is being tried. Wait for its answer.", reason="busy")
         self._is_busy = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +15,7 @@ import msgspec
 
 from edge_sdk.base.clock import Clock, ClockState, to_datetime
 from edge_sdk.base.errors import CommandError, ConfigError, EdgeError, PayloadError
-from edge_sdk.base.ids import check_id
+from edge_sdk.base.ids import check_id, new_epoch
 from edge_sdk.contract.command import Answer, AnswerState, Command, decode_command
 from edge_sdk.contract.topics import parse
 from edge_sdk.mqtt.transport import Message
@@ -34,10 +34,12 @@ class Voice:
 
     Attributes:
         id: The command's id.
+        session: Random id of this run of the station.
         begun: Says that it has begun, and with what.
     """
 
     id: str
+    session: str
     begun: Callable[[str], None]
 
 
@@ -74,6 +76,7 @@ class Commander:
     Attributes:
         name: Name of its task.
         counters: ``commands.done``, ``commands.failed``, ``commands.refused.REASON``.
+        session: Random id of this run of the station.
 
     Args:
         station: The station's id.
@@ -97,22 +100,28 @@ class Commander:
         answer: Callable[[Answer], None],
     ) -> None:
         self.counters: Counter[str] = Counter()
+        self.session = new_epoch()
         self._station, self._verbs, self._allowed = station, verbs, allowed
         self._seen, self._clock, self._answer = seen, clock, answer
-        self._send, self._receive = anyio.create_memory_object_stream[Message](_WAITING)
+        self._waiting: deque[Message] = deque()
+        self._stir = anyio.Event()
 
     def take(self, message: Message) -> None:
         """A message below ``cmd/`` came. To be called on the event loop."""
-        try:
-            self._send.send_nowait(message)
-        except anyio.WouldBlock:
+        if len(self._waiting) >= _WAITING:
             self.counters["commands.refused.too_many"] += 1
+            return
+        self._waiting.append(message)
+        self._stir.set()
 
     async def run(self) -> None:
         """Judge and obey, until cancelled."""
         async with anyio.create_task_group() as group:
-            async for message in self._receive:
-                self._judge(message, group)
+            while True:
+                self._stir = anyio.Event()
+                while self._waiting:
+                    self._judge(self._waiting.popleft(), group)
+                await self._stir.wait()
 
     def _judge(self, message: Message, group: anyio.abc.TaskGroup) -> None:
         try:
@@ -164,10 +173,15 @@ class Commander:
         return _Given(command, verb, how, arguments)
 
     def _check_times(self, command: Command, how: Verb) -> None:
+        if command.session and command.session != self.session:
+            raise CommandError(
+                "It is for another run of the station. Ask with `ping` for the session.", reason="session"
+            )
         if self._clock.state() is not ClockState.SYNCED:
-            if how.any_time:
+            if how.any_time or command.session:
                 return
-            raise CommandError("The station's clock is not set: it cannot tell old from new.", reason="clock")
+            said = "The station's clock is not set: it cannot tell old from new. Name the session that `ping` answers."
+            raise CommandError(said, reason="clock")
         now = to_datetime(self._clock.wall_ns())
         if command.expires - command.issued > _LONGEST_LIFE:
             raise CommandError(f"It lives longer than {_LONGEST_LIFE}.", reason="too_long")
@@ -181,7 +195,7 @@ class Commander:
             self._say(given.verb, given.id, AnswerState.ACCEPTED, message=message)
 
         try:
-            result = await given.how.do(given.arguments, Voice(given.id, begun))
+            result = await given.how.do(given.arguments, Voice(given.id, self.session, begun))
         except EdgeError as error:
             tried = isinstance(error, CommandError) and error.tried
             reason = error.reason if isinstance(error, CommandError) else type(error).__name__

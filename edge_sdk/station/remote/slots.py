@@ -47,7 +47,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         by: Id of the last command.
         made: When, UTC.
         base: SHA-256 of the ``station.yaml`` that it was made for; another one there makes this void.
-        patch: JSON merge patch (RFC 7396) on the configuration.
+        patches: JSON merge patches (RFC 7396) on the configuration, in turn: two of them cannot always be one.
         bundles: Replacements, by the path that the configuration names.
         starts: How often the program was started with it while it was tried.
     """
@@ -55,7 +55,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     made: datetime
     base: str
-    patch: dict[str, Any] = {}
+    patches: tuple[dict[str, Any], ...] = ()
     bundles: dict[str, Replacement] = {}
     starts: int = 0
 

@@ -64,6 +64,7 @@ class QuickVerbs:
         """Say that we are here."""
         facts = self._station.facts()
         return {
+            "session": voice.session,
             "version": edge_sdk.__version__,
             "started": facts.birth.started.isoformat(),
             "working": facts.is_working,
