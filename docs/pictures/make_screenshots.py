@@ -80,7 +80,9 @@ def _crowd() -> Iterator[str]:
 
     with tempfile.TemporaryDirectory() as place, mosquitto(Path(place) / "broker", extra=_EXTRA) as broker:
         config, ready = Path(place) / "monitor.yaml", Path(place) / "ready.json"
-        config.write_text(f'store: monitor.db\nbroker: {{url: "{broker.url}"}}\nweb: {{listen: "127.0.0.1:0"}}\n{_RULES}')
+        config.write_text(
+            f'store: monitor.db\nbroker: {{url: "{broker.url}"}}\nweb: {{listen: "127.0.0.1:0"}}\n{_RULES}'
+        )
         command = [sys.executable, "-m", "edge_sdk.cli", "monitor", "run", str(config), "--ready-file", str(ready)]
         monitor = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         url = _wait(lambda: json.loads(ready.read_text())["url"])
