@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from benchmarks._delivery import EPOCH, bare_paho, broker, report, timed, typical_result
-from benchmarks.drain_packs import TOPICS
+from benchmarks._drain import TOPICS
 from edge_sdk.base.clock import SystemClock, to_datetime
 from edge_sdk.contract.envelope import OutboxRow, encode_body, encode_result
 from edge_sdk.contract.events import Birth

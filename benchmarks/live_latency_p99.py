@@ -15,7 +15,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks._delivery import EPOCH, broker, report, typical_result
-from benchmarks.drain_packs import TOPICS
+from benchmarks._drain import TOPICS
 from edge_sdk.base.clock import SystemClock, to_datetime
 from edge_sdk.contract.envelope import OutboxRow, encode_body, encode_result
 from edge_sdk.contract.events import Birth

@@ -14,6 +14,7 @@ from edge_sdk.outbox.base import Outbox
 
 _MOST_PLAIN_BYTES = 1024 * 1024  # of a pack before it is compressed
 _HEAD_BYTES = 200
+_SEQ_BYTES = 32
 _MOST_GAIN = 16.0
 
 
@@ -46,6 +47,7 @@ class Packer:
         self._topics, self._outbox = topics, outbox
         self._encoding, self._compressed = encoding, compressed
         self._gain = 1.0  # bytes before, for each after compression
+        self._row_bytes = 1.0  # of the last pack, on average
 
     def single(self, row: OutboxRow) -> Message:
         """One result by itself."""
@@ -59,14 +61,18 @@ class Packer:
             ask: Which rows.
             limit_bytes: What the payload may hold; a single row goes out even when it is longer.
         """
-        rows = self._outbox.read(after=ask.low - 1, before=ask.high + 1, limit=ask.limit)
-        exhausted = len(rows) < ask.limit
         room = min(limit_bytes * self._gain, max(limit_bytes, _MOST_PLAIN_BYTES)) - _HEAD_BYTES
+        limit = max(1, min(ask.limit, round(1.1 * room / self._row_bytes)))  # more would be read in vain
+        rows = self._outbox.read(after=ask.low - 1, before=ask.high + 1, limit=limit)
+        exhausted = len(rows) < limit
+        taken = 0
         for count, row in enumerate(rows):
-            room -= len(row.body) + 32
-            if room < 0 and count:
+            taken += len(row.body) + _SEQ_BYTES
+            if taken > room and count:
                 rows, exhausted = rows[:count], False
                 break
+        if rows:
+            self._row_bytes = taken / len(rows)
         gone = self._outbox.gone(ask.low, rows[-1].seq) if rows else ()
         plain = encode_pack(rows, station=self._topics.station, epoch=self._outbox.epoch, gone=gone)
         message = self._message(Kind.PACK, plain)

@@ -136,17 +136,12 @@ class PahoTransport:
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish all and wait until the broker has acknowledged each (QoS 1); several calls may be under way."""
         batch = _Batch(sum(message.qos > 0 for message in messages))
-        for message in messages:
-            while message.qos and len(self._unacked) >= 2 * SEND_WINDOW:  # paho holds the excess; keep it short
+        waiting = deque(messages)
+        while waiting:
+            while len(self._unacked) >= 2 * SEND_WINDOW:  # paho holds the excess; keep it short
                 self._alive()
                 await self._room.wait()
-            client = self._alive()
-            topic, properties = self._addressed(message)
-            info = client.publish(topic, message.payload, qos=message.qos, retain=message.retain, properties=properties)
-            if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-                raise failure(self.address, "PUBLISH", paho.error_string(info.rc))
-            if message.qos:
-                self._unacked[info.mid] = batch
+            self._send_some(waiting, batch)
         if batch.left:
             await batch.done.wait()
         self._raise_for(batch, f"publish to {messages[0].topic}" if messages else "publish")
@@ -164,10 +159,11 @@ class PahoTransport:
     def ack(self, messages: Sequence[Message]) -> None:
         """Acknowledge received messages, in the order they came; the broker then forgets them."""
         client = self._alive()
-        for message in messages:
-            # Those of an earlier connection are that broker session's to send again.
-            if isinstance(message.token, tuple) and message.token[0] is client and message.qos:
-                client.ack(message.token[1], message.qos)
+        with client.burst():
+            for message in messages:
+                # Those of an earlier connection are that broker session's to send again.
+                if isinstance(message.token, tuple) and message.token[0] is client and message.qos:
+                    client.ack(message.token[1], message.qos)
 
     def is_outdated(self) -> bool:
         """Whether a certificate or password file has changed since."""
@@ -180,8 +176,9 @@ class PahoTransport:
         client = make_client(self.address, self._session, self._credentials)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
+        client.on_arrived = self._on_arrived
         client.on_publish = self._on_publish
+        client.on_acknowledged = self._on_acknowledged
         client.on_subscribe = self._on_subscribe
         connect(client, self.address, self._session)
         return client
@@ -208,22 +205,18 @@ class PahoTransport:
     def _on_disconnect(self, client: paho.Client, userdata: Any, flags: Any, reason: ReasonCode, props: Any) -> None:
         self._wake("disconnect", reason, None)
 
-    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
-        if message.qos == 0 and len(self._happened) + len(self._inbox) > _QOS_0_LIMIT:
+    def _on_arrived(self, topic: bytes, payload: bytes, qos: int, retain: bool, mid: int) -> None:
+        if qos == 0 and len(self._happened) + len(self._inbox) > _QOS_0_LIMIT:
             self.dropped += 1
             return
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""
-        self._wake(
-            "message",
-            Message(topic, bytes(message.payload), message.qos, bool(message.retain), token=(client, message.mid)),
-            None,
-        )
+        name = topic.decode("utf-8", "replace")
+        self._wake("message", Message(name, payload, qos, retain, token=(self._client, mid)), None)
 
     def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason: ReasonCode, props: Any) -> None:
         self._wake("publish", mid, str(reason) if reason.is_failure else None)
+
+    def _on_acknowledged(self, mid: int) -> None:
+        self._wake("publish", mid, None)
 
     def _on_subscribe(
         self, client: paho.Client, userdata: Any, mid: int, reasons: list[ReasonCode], props: Any
@@ -296,6 +289,19 @@ class PahoTransport:
                 f"Broker {self.address.host}:{self.address.port} refused to {what}: {batch.refused}."
                 " Check what this user may do there."
             )
+
+    def _send_some(self, waiting: deque[Message], batch: _Batch) -> None:
+        """Publish what there is room for."""
+        client = self._alive()
+        with client.burst():
+            while waiting and len(self._unacked) < 2 * SEND_WINDOW:
+                message = waiting.popleft()
+                topic, properties = self._addressed(message)
+                info = client.publish(topic, message.payload, message.qos, message.retain, properties)
+                if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
+                    raise failure(self.address, "PUBLISH", paho.error_string(info.rc))
+                if message.qos:
+                    self._unacked[info.mid] = batch
 
     def _addressed(self, message: Message) -> tuple[str, Any]:
         """Topic and properties as they go out; a topic that has an alias is not named again."""
