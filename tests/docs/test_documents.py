@@ -17,7 +17,7 @@ from converters.recipe import Recipe
 from edge_sdk.base import plugins
 from edge_sdk.base.yaml import convert
 from edge_sdk.config import station
-from edge_sdk.contract import envelope, events, manifest, receipt
+from edge_sdk.contract import command, envelope, events, manifest, receipt
 from edge_sdk.monitor.config import MonitorConfig
 from tests.docs.blocks import LANGUAGES, ROOT, Block, blocks, pages
 from tests.docs.stage import stage
@@ -30,8 +30,10 @@ NOT_RUN = {
     "docs/how-to/convert-your-model.md": ("needs PyTorch", 1),
 }
 STRUCTS: dict[str, Any] = {
+    "Answer": command.Answer,
     "Birth": events.Birth,
     "BrokerConfig": station.BrokerConfig,
+    "Command": command.Command,
     "FusionConfig": station.FusionConfig,
     "GovernorConfig": station.GovernorConfig,
     "Health": events.Health,
