@@ -66,6 +66,7 @@ def package(
         variants.append(_variant(seal, proven, check_output))
     manifest = Manifest(
         name=recipe.name,
+        release=recipe.release,
         task=recipe.task,
         sensor=recipe.sensor,
         channels=recipe.channels,

@@ -19,6 +19,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Attributes:
         name: The model's name, an id; empty = the model file's name.
+        release: Number of this release of the model: a station that is updated from afar refuses a lower one.
         task: ``classification`` or ``regression``.
         sensor: Kind of sensor, for people; empty = `name`.
         channels: The sensor's channels, in order; empty = ``c0, c1 …`` as many as the model takes.
@@ -37,6 +38,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     name: str = ""
+    release: int = 0
     task: Literal["classification", "regression"] = "classification"
     sensor: str = ""
     channels: tuple[Channel, ...] = ()
