@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+_MINUTE_S = 60.0
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -22,6 +23,7 @@ def configure(level: str = "info", *, as_json: bool = False) -> None:
     handler.setFormatter(JsonLines() if as_json else Lines())
     if not as_json and is_journal(2, os.environ.get("JOURNAL_STREAM", "")):
         handler = Journal()
+    handler.addFilter(Damper())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
@@ -65,6 +67,35 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             data["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(data, enc_hook=str).decode()
+
+
+class Damper(logging.Filter):
+    """Lets the same event through a few times a minute; a card does not last long under a loose wire's words.
+
+    What is held back is counted, and told with the next one that goes through, as ``held_back``.
+
+    Args:
+        times: How often within a minute.
+    """
+
+    def __init__(self, times: int = 10) -> None:
+        super().__init__()
+        self._times = times
+        self._minutes: dict[tuple[str, int, str], list[float]] = {}  # begin, passed, held back
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it goes through."""
+        key = (record.name, record.levelno, str(record.msg))
+        minute = self._minutes.setdefault(key, [record.created, 0, 0])
+        if not 0 <= record.created - minute[0] < _MINUTE_S:
+            if minute[2]:
+                record.held_back = int(minute[2])
+            minute[:] = [record.created, 0, 0]
+        if minute[1] < self._times:
+            minute[1] += 1
+            return True
+        minute[2] += 1
+        return False
 
 
 class Tail(logging.Handler):

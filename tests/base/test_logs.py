@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge_sdk.base.journal import Journal, is_journal
-from edge_sdk.base.logs import JsonLines, Lines, Tail
+from edge_sdk.base.logs import Damper, JsonLines, Lines, Tail, fields
 
 
 def record(message: str = "sensor turns", level: int = logging.WARNING, **extra: object) -> logging.LogRecord:
@@ -107,3 +107,22 @@ def test_the_tail_keeps_the_last_lines() -> None:
         tail.emit(record(f"event {number}"))
 
     assert [line.rpartition(" ")[2] for line in tail.lines] == ["7", "8", "9"]
+
+
+def test_an_event_that_comes_again_and_again_is_held_back_and_counted() -> None:
+    damper = Damper(times=3)
+
+    def at(second: float, message: str = "guard refuses") -> logging.LogRecord:
+        one = record(message)
+        one.created = second
+        return one
+
+    passed = [damper.filter(at(second)) for second in range(50)]
+    other = damper.filter(at(10, "sensor turns"))
+    late = at(61)
+
+    assert passed == [True] * 3 + [False] * 47
+    assert other
+    assert damper.filter(late)
+    assert fields(late)["held_back"] == 47
+    assert damper.filter(at(0.0))  # the clock was set back
