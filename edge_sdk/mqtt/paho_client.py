@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -66,6 +67,10 @@ class Client(paho.Client):
     """Called in the thread with topic, payload, quality of service, whether it was retained, and its number."""
     _is_bursting = False
 
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._writing = threading.RLock()
+
     @contextmanager
     def burst(self) -> Iterator[None]:
         """What is published or acknowledged within goes out together at its end; nothing may wait within."""
@@ -74,6 +79,8 @@ class Client(paho.Client):
             yield
         finally:
             self._is_bursting = False
+            if not self._ssl:  # one thread may read a plain socket while another writes; not so a TLS socket
+                self._packet_write()  # an error is met by paho's thread as well
             if self._out_packet and self._sockpairW is not None:
                 with suppress(BlockingIOError):  # it is awake already
                     self._sockpairW.send(b"0")
@@ -128,8 +135,9 @@ class Client(paho.Client):
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _packet_write(self) -> MQTTErrorCode:
-        self._join_packets()
-        return super()._packet_write()
+        with self._writing:
+            self._join_packets()
+            return super()._packet_write()
 
     def _join_packets(self) -> None:
         """Make one packet of those in front that nobody need be told of when they are gone."""
