@@ -76,7 +76,9 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     if cores < CORES:
         print(f"{cores} cores; a second worker wants {CORES} or more: the ratio says little", file=sys.stderr)
-    sent, one, two = packets(), [], []
+    sent = packets()
+    one: list[float] = []
+    two: list[float] = []
     with postgres() as server:
         for number in range(ROUNDS):
             for workers in (1, 2) if number % 2 else (2, 1):
