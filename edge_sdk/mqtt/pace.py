@@ -5,8 +5,8 @@ from __future__ import annotations
 SMALLEST_BYTES = 4096
 FIRST_BYTES = 16 * 1024
 
-_QUICK_S = 0.05
-_SLOW_S = 0.25
+_QUICK_S = 0.025
+_SLOW_S = 0.1
 _GROW_CEILING_AFTER = 64
 
 

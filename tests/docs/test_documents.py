@@ -39,6 +39,7 @@ STRUCTS: dict[str, Any] = {
     "Health": events.Health,
     "Manifest": manifest.Manifest,
     "MonitorConfig": MonitorConfig,
+    "OutboxConfig": station.OutboxConfig,
     "Pack": envelope.Pack,
     "Receipt": receipt.Receipt,
     "ResultMessage": envelope.ResultMessage,

@@ -150,15 +150,15 @@ def test_live_results_stay_quick_while_a_backlog_drains(tmp_path: Path, stack: E
 
 @pytest.mark.slow
 def test_the_long_form_of_a_delay_of_two_seconds(tmp_path: Path, stack: ExitStack) -> None:
-    field = Field(tmp_path, stack, timeout_s=30.0)
+    field = Field(tmp_path, stack, rate=50.0, timeout_s=30.0)
     field.link.set(delay_s=2.0)
     mark = len(field.scene.stored())
-    wait_for(lambda: len(field.scene.stored()) > mark + 4000, 120.0)
+    wait_for(lambda: len(field.scene.stored()) > mark + 1000, 180.0)
     field.link.cut()
     time.sleep(10)
     field.link.set(delay_s=2.0)
     mark = len(field.scene.stored())
-    wait_for(lambda: len(field.scene.stored()) > mark + 4000, 120.0)
+    wait_for(lambda: len(field.scene.stored()) > mark + 1000, 180.0)
 
     accepted, stored = field.scene.finish(120)
 
