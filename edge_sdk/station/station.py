@@ -6,6 +6,8 @@ import logging
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import pairwise
+from statistics import median
 
 import anyio
 import anyio.abc
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 
 _STANDING = ("site", "station", "state_directory", "outbox")
 _HEALTHY_AFTER_S = 30.0
+_COMMITS = 16  # as many tell how often results come
 
 
 class Station:
@@ -87,7 +90,7 @@ class Station:
         self._bridge_scope: anyio.CancelScope | None = None
         self._former_broker: Assembly | None = None
         self._canary: Canary | None = None
-        self._accepted_ns: deque[int] = deque(maxlen=2)
+        self._accepted_ns: deque[int] = deque(maxlen=_COMMITS)
         assembly = applied.assembly(change)
         config = assembly.config
         self._name = config.station
@@ -187,12 +190,12 @@ class Station:
     def signs(self) -> Signs:
         """How it does, for a trial."""
         states = self.works.engine.sensors
-        times = list(self._accepted_ns)
+        between = [after - before for before, after in pairwise(self._accepted_ns)]
         return Signs(
             running=frozenset(name for name, state in states.items() if state.value == "running"),
             sensors=frozenset(states),
             accepted=self.counters().get("results.accepted", 0),
-            interval_s=(times[1] - times[0]) / 1e9 if len(times) == 2 else None,
+            interval_s=median(between) / 1e9 if between else None,
             connected=self.bridge.connected,
         )
 

@@ -7,11 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_sdk.contract.manifest import Windowing
-from edge_sdk.contract.trust import SigningKey
 from tests.brokers import RunningBroker, mosquitto
-from tests.models import LENGTH, tiny_bundle
-from tests.station.process import STATION
+from tests.station.process import configured
 
 
 @pytest.fixture
@@ -23,9 +20,4 @@ def broker(tmp_path: Path) -> Iterator[RunningBroker]:
 
 @pytest.fixture
 def config(tmp_path: Path, broker: RunningBroker) -> Path:
-    SigningKey.new().write(tmp_path / "key")
-    windowing = Windowing(length=LENGTH, stride=2, rate_hz=50.0)
-    tiny_bundle(tmp_path / "tiny.edge", key=SigningKey.read(tmp_path / "key"), windowing=windowing)
-    path = tmp_path / "station.yaml"
-    path.write_text(STATION.format(broker=broker.url))
-    return path
+    return configured(tmp_path, broker)

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sdk.base.clock import SystemClock
+from edge_sdk.contract.manifest import Windowing
+from edge_sdk.contract.trust import SigningKey
 from edge_sdk.outbox.sqlite import SqliteOutbox
+from tests.brokers import RunningBroker
+from tests.models import LENGTH, tiny_bundle
 
 STATION = """\
 site: roof
@@ -30,6 +34,16 @@ streams:
 """
 EDGE_SDK = [sys.executable, "-m", "edge_sdk.cli"]
 _ENDS_WITHIN_S = 20.0
+
+
+def configured(directory: Path, broker: RunningBroker) -> Path:
+    """The configuration of a station with one sensor and one model, signed, 25 results a second."""
+    SigningKey.new().write(directory / "key")
+    windowing = Windowing(length=LENGTH, stride=2, rate_hz=50.0)
+    tiny_bundle(directory / "tiny.edge", key=SigningKey.read(directory / "key"), windowing=windowing)
+    path = directory / "station.yaml"
+    path.write_text(STATION.format(broker=broker.url))
+    return path
 
 
 def wait_for(condition: Callable[[], object], *, within_s: float = 20.0) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import anyio
@@ -25,7 +25,7 @@ class Signs:
         running: Names of the sensors that measure.
         sensors: Names of all sensors.
         accepted: Results that were committed.
-        interval_s: Time between the last two commits of results; None = there were not two.
+        interval_s: Usual time between commits of results; None = there were not two.
         connected: Whether the broker can be reached.
     """
 
@@ -78,7 +78,8 @@ class Trial:
         except EdgeError as error:
             self._slots.withdraw()
             raise CommandError(str(error), reason="invalid") from error
-        await self._judge(before, within_s)
+        # What the former configuration still committed while it ended speaks for nobody.
+        await self._judge(replace(before, accepted=self._patient.signs().accepted), within_s)
 
     async def resume(self, *, within_s: float) -> None:
         """The program was started with a change on trial: judge it. Raises CommandError when it was taken back."""

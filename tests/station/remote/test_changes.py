@@ -37,7 +37,7 @@ def changed(config: Path, broker: RunningBroker, more: str = "") -> Iterator[tup
     if "remote:" not in text:
         config.write_text(f"{text}health_every_s: 0.5\nremote: {{allow: {VERBS}{more}}}\n")
     with listening(broker.port) as ear, running(config) as station:
-        wait_for(lambda: numbered(config.parent) > 0 or station.process.poll() is not None)
+        wait_for(lambda: numbered(config.parent) > 5 or station.process.poll() is not None)
         ear.wait_for("/result/level")
         operator = Operator(ear)
         operator.join()
@@ -55,7 +55,7 @@ def new_bundle(config: Path, **changes: Any) -> Path:
 
 def install(operator: Operator, path: Path, **arguments: Any) -> Answer:
     sha256 = operator.upload(path, "up")
-    given = {"canary_s": 0.5, "healthy_within_s": 5, "sha256": sha256, **arguments}
+    given = {"canary_s": 0.5, "healthy_within_s": 2, "sha256": sha256, **arguments}
     return operator.ask("bundle-install", {"upload": "up", **given}, within_s=60)
 
 
@@ -75,7 +75,7 @@ def flows(operator: Operator) -> bool:
 def test_a_setting_is_changed_and_stays_changed(config: Path, broker: RunningBroker) -> None:
     with changed(config, broker) as (operator, station):
         patch = {"sensors": {"thing": {"options": {"mean": 3.0, "swing": 0.0, "noise": 0.0}}}}
-        answer = operator.ask("config-set", {"patch": patch, "healthy_within_s": 5})
+        answer = operator.ask("config-set", {"patch": patch, "healthy_within_s": 2})
         assert flows(operator)
         station.stop()
     with changed(config, broker) as (operator, _):
@@ -133,7 +133,7 @@ def test_a_setting_that_makes_the_station_ill_is_taken_back(
 
 def test_one_change_at_a_time(config: Path, broker: RunningBroker) -> None:
     with changed(config, broker) as (operator, _):
-        first = operator.send("config-set", {"patch": {"health_every_s": 1}, "healthy_within_s": 6})
+        first = operator.send("config-set", {"patch": {"health_every_s": 1}, "healthy_within_s": 4})
         operator.ear.wait(lambda said: said.topic.endswith(f"/ack/{first}"))
         second = operator.ask("config-set", {"patch": {"health_every_s": 2}, "healthy_within_s": 2})
         done = operator.answer(first)
@@ -212,7 +212,7 @@ def test_a_bundle_is_fetched_from_where_that_is_allowed(config: Path, broker: Ru
     path = new_bundle(config)
     with web(path.parent) as url, changed(config, broker, f", fetch_from: ['{url}/']") as (operator, _):
         sha256 = operator.upload(path, "other")
-        given = {"sha256": sha256, "upload": "up", "canary_s": 0, "healthy_within_s": 5}
+        given = {"sha256": sha256, "upload": "up", "canary_s": 0, "healthy_within_s": 2}
         elsewhere = operator.ask("bundle-install", {**given, "url": "http://127.0.0.2/tiny.edge"})
         gone = operator.ask("bundle-install", {**given, "url": f"{url}/gone.edge"})
         answer = operator.ask("bundle-install", {**given, "url": f"{url}/tiny.edge"}, within_s=60)

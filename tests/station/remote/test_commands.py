@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from edge_sdk.contract.command import AnswerState
-from tests.brokers import RunningBroker
+from tests.brokers import RunningBroker, mosquitto
 from tests.models import CHANNELS, LENGTH
 from tests.station.ear import listening
-from tests.station.process import Running, numbered, running, wait_for
+from tests.station.process import Running, configured, numbered, running, wait_for
 from tests.station.remote.operator import ROOT, Operator
 
 QUICK = "[ping, rebirth, snapshot, log-level, pause]"
 
 
-def allow(config: Path, verbs: str, more: str = "") -> None:
-    config.write_text(config.read_text() + f"remote: {{allow: {verbs}{more}}}\n")
+def allow(config: Path, verbs: str) -> None:
+    config.write_text(config.read_text() + f"health_every_s: 0.3\nremote: {{allow: {verbs}}}\n")
 
 
 @contextmanager
@@ -34,9 +34,20 @@ def commanded(config: Path, broker: RunningBroker, verbs: str = QUICK) -> Iterat
         yield operator, station
 
 
-def test_ping_is_answered(config: Path, broker: RunningBroker) -> None:
-    with commanded(config, broker) as (operator, _):
-        answer = operator.ask("ping")
+@pytest.fixture(scope="module")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("commanded")
+
+
+@pytest.fixture(scope="module")
+def operator(yard: Path) -> Iterator[Operator]:
+    """Somebody who commands one station, which all these tests share."""
+    with mosquitto(yard / "broker") as broker, commanded(configured(yard, broker), broker) as (operator, _):
+        yield operator
+
+
+def test_ping_is_answered(operator: Operator) -> None:
+    answer = operator.ask("ping")
 
     assert (answer.state, answer.station, answer.verb) == (AnswerState.DONE, "alone", "ping")
     assert answer.result["working"] is True
@@ -58,7 +69,9 @@ def test_a_station_that_allows_nothing_does_not_even_listen(config: Path, broker
         operator = Operator(ear)
         command = operator.send("ping")
         heard = len(ear.said)
-        ear.wait_for("/health", after=heard)
+        for _ in range(20):  # as long as a ping takes, many times over
+            ear.wait_for("/result/level", after=heard)
+            heard = len(ear.said)
 
     assert not operator.answers(command)
 
@@ -72,10 +85,10 @@ def test_a_retained_command_is_refused(config: Path, broker: RunningBroker) -> N
     assert (answer.state, answer.reason) == (AnswerState.REFUSED, "retained")
 
 
-def test_a_command_to_an_earlier_run_is_refused(config: Path, broker: RunningBroker) -> None:
-    with commanded(config, broker) as (operator, _):
-        operator.session = "0123456789abcdef"
-        answer = operator.ask("ping")
+def test_a_command_to_an_earlier_run_is_refused(operator: Operator) -> None:
+    mine, operator.session = operator.session, "0123456789abcdef"
+    answer = operator.ask("ping")
+    operator.session = mine
 
     assert (answer.state, answer.reason) == (AnswerState.REFUSED, "session")
 
@@ -108,46 +121,40 @@ def test_a_command_is_obeyed_once_even_across_a_restart(config: Path, broker: Ru
         ("pause", {"stream": "level", "for_s": 1e9}, "arguments"),
     ],
 )
-def test_wrong_arguments_are_refused(
-    config: Path, broker: RunningBroker, verb: str, arguments: dict[str, object], reason: str
-) -> None:
-    with commanded(config, broker) as (operator, _):
-        answer = operator.ask(verb, arguments)
+def test_wrong_arguments_are_refused(operator: Operator, verb: str, arguments: dict[str, object], reason: str) -> None:
+    answer = operator.ask(verb, arguments)
 
     assert (answer.state, answer.reason) == (AnswerState.REFUSED, reason)
 
 
-def test_nonsense_is_survived(config: Path, broker: RunningBroker) -> None:
-    with commanded(config, broker) as (operator, _):
-        for topic, payload in (
-            ("cmd/ping/x1", b"{"),
-            ("cmd/ping/x2", b"\xff\xfe"),
-            ("cmd/ping/x3", b'{"v": 9, "issued": "2026-11-21T00:00:00Z", "expires": "2026-11-21T00:00:00Z"}'),
-            ("cmd/ping/x4", b'{"issued": "2026-11-21T00:00:00", "expires": "2026-11-21T00:00:00"}'),
-            ("cmd/ping", b"{}"),
-            ("cmd/ping/a b", b"{}"),
-            ("cmd/ping/x/y", b"{}"),
-        ):
-            operator.ear.publish(f"{ROOT}/{topic}", payload)
-        answer = operator.ask("ping")
-        reasons = [operator.answer(f"x{number}").reason for number in range(1, 5)]
+def test_nonsense_is_survived(operator: Operator) -> None:
+    for topic, payload in (
+        ("cmd/ping/x1", b"{"),
+        ("cmd/ping/x2", b"\xff\xfe"),
+        ("cmd/ping/x3", b'{"v": 9, "issued": "2026-11-21T00:00:00Z", "expires": "2026-11-21T00:00:00Z"}'),
+        ("cmd/ping/x4", b'{"issued": "2026-11-21T00:00:00", "expires": "2026-11-21T00:00:00"}'),
+        ("cmd/ping", b"{}"),
+        ("cmd/ping/a b", b"{}"),
+        ("cmd/ping/x/y", b"{}"),
+    ):
+        operator.ear.publish(f"{ROOT}/{topic}", payload)
+    answer = operator.ask("ping")
+    reasons = [operator.answer(f"x{number}").reason for number in range(1, 5)]
 
     assert answer.state is AnswerState.DONE
     assert reasons == ["malformed", "malformed", "version", "schema"]
 
 
-def test_rebirth_says_anew_who_we_are(config: Path, broker: RunningBroker) -> None:
-    with commanded(config, broker) as (operator, _):
-        heard = len(operator.ear.said)
-        operator.ask("rebirth")
-        birth = operator.ear.wait_for("/birth", after=heard).data
+def test_rebirth_says_anew_who_we_are(operator: Operator) -> None:
+    heard = len(operator.ear.said)
+    operator.ask("rebirth")
+    birth = operator.ear.wait_for("/birth", after=heard).data
 
     assert birth["station"] == "alone"
 
 
-def test_a_snapshot_is_the_last_window_of_each_model(config: Path, broker: RunningBroker) -> None:
-    with commanded(config, broker) as (operator, _):
-        result = operator.ask("snapshot", {"stream": "level"}).result
+def test_a_snapshot_is_the_last_window_of_each_model(operator: Operator) -> None:
+    result = operator.ask("snapshot", {"stream": "level"}).result
 
     window = result["level.tiny"]
     samples = np.frombuffer(base64.b64decode(window["float32"]), "<f4").reshape(window["shape"])
@@ -165,15 +172,14 @@ def test_the_log_is_louder_for_a_while(config: Path, broker: RunningBroker) -> N
     assert "station stops" in station.log
 
 
-def test_a_paused_stream_predicts_nothing_and_goes_on(config: Path, broker: RunningBroker) -> None:
-    with commanded(config, broker) as (operator, _):
-        operator.ask("pause", {"stream": "level", "for_s": 600})
-        operator.ask("ping")
-        before = numbered(config.parent)
-        health = operator.ear.wait(lambda said: said.topic.endswith("/health") and paused(said.data), within_s=30)
-        during = numbered(config.parent)
-        operator.ask("pause", {"stream": "level", "for_s": 0})
-        wait_for(lambda: numbered(config.parent) > during)
+def test_a_paused_stream_predicts_nothing_and_goes_on(operator: Operator, yard: Path) -> None:
+    operator.ask("pause", {"stream": "level", "for_s": 600})
+    operator.ask("ping")
+    before = numbered(yard)
+    health = operator.ear.wait(lambda said: said.topic.endswith("/health") and paused(said.data))
+    during = numbered(yard)
+    operator.ask("pause", {"stream": "level", "for_s": 0})
+    wait_for(lambda: numbered(yard) > during)
 
     assert during <= before + 5
     assert health.data["counters"]["level.windows.skipped.paused"] > 0
