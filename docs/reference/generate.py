@@ -287,10 +287,11 @@ def messages() -> str:
     status = Status(station="press-4", state=StationState.ONLINE, epoch=_EPOCH)
     receipt = Receipt(v=1, epoch=_EPOCH, stored=((1, 1179), (1200, 1234)))
     where: Any = {"station": "press-4", "epoch": _EPOCH}
+    old = _row(1180, contributors=(), absent=(), degraded=False)
     told = [
         (Kind.RESULT, ("movement",), "ResultMessage", encode_result(_row(1234), **where), _RESULT),
         (Kind.RESULT, ("level",), "ResultMessage", encode_result(regression, **where), _REGRESSION),
-        (Kind.PACK, (), "Pack", encode_pack([_row(1180, contributors=(), absent=(), degraded=False)], **where), _PACK),
+        (Kind.PACK, (), "Pack", encode_pack([old], gone=[(1175, 1179)], **where), _PACK),
         (Kind.BIRTH, (), "Birth", encode_event(birth), _BIRTH),
         (Kind.STATUS, (), "Status", encode_event(status), _STATUS),
         (Kind.HEALTH, (), "Health", encode_event(health), _HEALTH),

@@ -49,11 +49,13 @@ def test_any_worker_may_be_killed_and_nothing_is_lost(new_database: Callable[[],
                 at_least = reader.counters().results + 60
                 wait(lambda least=at_least: reader.counters().results >= least)  # type: ignore[misc]
                 (main, worker)[number % 2 if number < 2 else rng.randrange(2)].kill()
-                for child in (main, worker):
+                for child, path in zip((main, worker), ready, strict=True):
                     if child.process.poll() is not None:
+                        path.unlink(missing_ok=True)
                         child.start()
             feeder.process.send_signal(signal.SIGTERM)
             assert feeder.process.wait(60) == 0, (tmp_path / "feeder.log").read_text()
+            wait(lambda: all(path.exists() for path in ready))  # who was killed last may be starting still
             worker.finish(20)
             accepted = sorted(
                 (parts[0], int(parts[1]), float(parts[2])) for parts in map(str.split, ledger.read_text().splitlines())
