@@ -10,7 +10,7 @@ from typing import Literal
 
 from edge_sdk.base.errors import ConversionError
 
-Kind = Literal["keras", "saved_model", "tflite", "onnx", "sklearn"]
+Kind = Literal["keras", "saved_model", "tflite", "onnx", "sklearn", "torch"]
 _ONNX_MAGIC = b"\x08"  # field 1, ir_version, of ModelProto
 
 
@@ -20,8 +20,9 @@ class Artifact:
 
     Attributes:
         path: Where it lies.
-        kind: ``keras`` (Keras 3 ``.keras``, or ``.h5``), ``saved_model``, ``tflite``, ``onnx`` or ``sklearn``
-            (a pickled estimator: loading it runs what is in it, so load none that you did not make).
+        kind: ``keras`` (Keras 3 ``.keras``, or ``.h5``), ``saved_model``, ``tflite``, ``onnx``, ``torch`` (a ``.pt2``
+            of torch.export) or ``sklearn`` (a pickled estimator: loading it runs what is in it, so load none that you
+            did not make).
         digest: ``sha256:…`` of the file, or of every file of the folder in order of their names.
     """
 
@@ -56,7 +57,7 @@ class Artifact:
 
 _WANTED = (
     "Wanted is a Keras file (.keras, .h5), a SavedModel folder, a float .tflite, an ONNX file, "
-    "or a scikit-learn .joblib."
+    "a PyTorch .pt2, or a scikit-learn .joblib."
 )
 
 
@@ -67,8 +68,11 @@ def _kind(path: Path, content: bytes) -> Kind:
         return "keras"
     if content.startswith(b"PK") and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            if "config.json" in archive.namelist():
-                return "keras"
+            names = archive.namelist()
+        if "config.json" in names:
+            return "keras"
+        if path.suffix == ".pt2":
+            return "torch"
         raise ConversionError(f"{path} is a zip file, and no Keras model: it has no config.json. {_WANTED}")
     if content.startswith(_ONNX_MAGIC) and path.suffix == ".onnx":
         return "onnx"

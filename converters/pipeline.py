@@ -224,7 +224,7 @@ def _suspect(folder: Path) -> str:
 
 
 def _formats(artifact: Artifact, board: Board | None) -> tuple[str, ...]:
-    able = ("onnx",) if artifact.kind in {"onnx", "sklearn"} else ("tflite", "onnx")
+    able = ("onnx",) if artifact.kind in {"onnx", "sklearn", "torch"} else ("tflite", "onnx")
     if board is None:
         return able
     if not (both := tuple(name for name in board.formats if name in able)):

@@ -21,6 +21,7 @@ _EXTRA_OF = {
     "keras": "convert",
     "onnx": "convert",
     "onnxruntime": "onnx",
+    "onnxscript": "torch",
     "onnxslim": "convert",
     "pymodbus": "modbus",
     "opentelemetry": "otel",
@@ -35,6 +36,7 @@ _EXTRA_OF = {
     "tensorflow": "convert",
     "tf2onnx": "convert",
     "tflite_runtime": "tflite",
+    "torch": "torch",
     "uvicorn": "monitor",
 }
 
