@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_sdk.base.clock import ClockState, SystemClock, to_datetime
 from edge_sdk.station.check.finding import Finding, bad, note, well
 from edge_sdk.station.mounts import mount_of
+from edge_sdk.station.vitals import Gauges, Vitals
 
 _IO_ERROR = 74
 _LEAST_MEMORY_BYTES = 120_000_000
@@ -26,6 +27,29 @@ def check(state_directory: Path) -> Iterator[Finding]:
     yield from _disk(state_directory)
     yield _clock()
     yield from _memory()
+    yield from heat(Gauges(state_directory).read())
+
+
+def heat(vitals: Vitals) -> Iterator[Finding]:
+    """Whether the processor is slowed down, for heat or for want of power."""
+    if "under_voltage" in vitals.throttled_before:
+        when = "now" if "under_voltage" in vitals.throttled else "since it was started"
+        yield note(
+            "power",
+            f"the voltage was too low ({when}); the processor is slowed down, and the card may be damaged",
+            "Take the power supply that is made for this board, a short thick cable, and fewer USB devices.",
+        )
+    others = [why for why in vitals.throttled if why != "under_voltage"]
+    degrees = vitals.temperature_c
+    if others:
+        yield note(
+            "heat",
+            f"the processor is slowed down ({', '.join(others)})" + (f" at {degrees:.0f} °C" if degrees else ""),
+            "Give it a heat sink, air or shade; or let the station work less: `governor: {}`.",
+        )
+    elif degrees is not None:
+        limit = f", slowing down begins at {vitals.throttle_c:.0f} °C" if vitals.throttle_c else ""
+        yield well("heat", f"{degrees:.0f} °C{limit}")
 
 
 def _user() -> Iterator[Finding]:

@@ -81,7 +81,9 @@ def remote(ctx: click.Context, /, **given: Any) -> None:
 @click.pass_obj
 def ping(target: _Target) -> None:
     """Ask whether it is there, and how it does."""
-    target.do(lambda station: station.ask("ping"))
+    from edge_sdk.station.remote.client import PING_S
+
+    target.do(lambda station: station.ask("ping", within_s=PING_S))
 
 
 @remote.command()

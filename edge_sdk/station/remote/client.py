@@ -20,7 +20,7 @@ from edge_sdk.mqtt.transport import BrokerAddress, Message, Transport
 from edge_sdk.station.remote.uploads import CHUNK_BYTES
 
 _LIFE = timedelta(minutes=2)
-_PING_S = 10.0
+PING_S = 5.0
 
 
 class RemoteStation:
@@ -45,7 +45,7 @@ class RemoteStation:
         """
         if verb != "ping" and not self._session:
             # Its clock may not be set: then the session says that the command is new.
-            self._session = str((await self.ask("ping", within_s=_PING_S)).result["session"])
+            self._session = str((await self.ask("ping", within_s=PING_S)).result["session"])
         issued = datetime.now(timezone.utc)
         command = Command(issued=issued, expires=issued + _LIFE, session=self._session, arguments=arguments or {})
         name = secrets.token_hex(8)
