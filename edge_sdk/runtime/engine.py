@@ -151,11 +151,11 @@ class Engine:
         """Keep one sensor running."""
 
         async def emit(reading: Reading) -> None:
-            self.counters.count("readings")
             if self.tap is not None:
                 self.tap(reading)
             for blocks in readers:
                 await blocks.send(reading)
+            self.counters.count("readings")
             if not readers:
                 self.counters.count("readings.not_used")
 
