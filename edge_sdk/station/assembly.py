@@ -193,6 +193,24 @@ class Assembly:
         """Build every sensor."""
         return [self.sensor(name) for name in self.config.sensors]
 
+    def check_wiring(self, sensors: Sequence[Keeper], pipelines: Sequence[Pipeline]) -> None:
+        """A model must be given as many channels as it was made for. Raises ConfigError."""
+        given = {sensor.name: sensor.channels for sensor in sensors}
+        for pipeline in pipelines:
+            chosen = self.config.streams[pipeline.stream].models
+            for index, (model, settings) in enumerate(zip(pipeline.models, chosen, strict=True)):
+                manifest = model.bundle.manifest
+                sensor = settings.sensor or manifest.sensor
+                channels = given[sensor]
+                if channels and len(channels) != len(manifest.channels):
+                    wanted = ", ".join(f"{channel.name} {channel.unit}".strip() for channel in manifest.channels)
+                    raise ConfigError(
+                        f"{place(self.path, ['streams', pipeline.stream, 'models', str(index)])}: sensor {sensor!r} "
+                        f"gives {len(channels)} channels ({', '.join(channels)}), model {model.name!r} wants "
+                        f"{len(manifest.channels)} ({wanted}). Name another sensor, or let this one give those "
+                        "channels, in that order."
+                    )
+
     def outbox(self) -> SqliteOutbox:
         """Open the outbox. Raises OutboxError."""
         self.config.state_directory.mkdir(parents=True, exist_ok=True)
@@ -263,11 +281,6 @@ def outbox_quota(config: OutboxConfig, streams: Mapping[str, StreamConfig]) -> Q
         keep_every=config.keep_every,
         priorities={stream: PRIORITIES[settings.priority] for stream, settings in streams.items()},
     )
-
-
-def broker_address(config: BrokerConfig) -> BrokerAddress:
-    """Where the broker is. Raises ConfigError for a URL that is none."""
-    return broker_addresses(config)[0]
 
 
 def broker_addresses(config: BrokerConfig) -> list[BrokerAddress]:

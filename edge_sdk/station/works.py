@@ -67,6 +67,7 @@ class Works:
             pipelines = assembly.pipelines()
             for pipeline in pipelines:
                 opening.callback(pipeline.close)
+            assembly.check_wiring(sensors, pipelines)
             self.streams = schedule(assembly, pipelines, clock=clock)
             for stream in self.streams:
                 opening.callback(stream.close)

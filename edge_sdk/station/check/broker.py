@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import NoReturn
 
 import anyio
@@ -22,7 +23,7 @@ from edge_sdk.contract.topics import Kind, Topics
 from edge_sdk.mqtt.paho import PahoTransport
 from edge_sdk.mqtt.transport import BrokerAddress, Message, Tls
 from edge_sdk.outbox.identity import read_identity
-from edge_sdk.station.assembly import OUTBOX_FILE, broker_address
+from edge_sdk.station.assembly import OUTBOX_FILE, broker_addresses
 from edge_sdk.station.check.finding import Finding, bad, failed, note, well
 
 _TIMEOUT_S = 10.0
@@ -45,10 +46,17 @@ class _StageError(Exception):
 def check(config: StationConfig, *, receipt_s: float = 8.0) -> Iterator[Finding]:
     """Each stage, up to the first that fails; the monitor has `receipt_s` for its receipt."""
     try:
-        address = broker_address(config.broker)
+        first, *others = broker_addresses(config.broker)
     except EdgeError as error:
         yield failed("broker.url", error)
         return
+    yield from _stages(config, first, receipt_s)
+    for address in others:  # the station works without them
+        for finding in _stages(config, address, receipt_s):
+            yield replace(finding, what=f"fallback {address.host} {finding.what}", must=False, exit_code=0)
+
+
+def _stages(config: StationConfig, address: BrokerAddress, receipt_s: float) -> Iterator[Finding]:
     try:
         yield _dns(address)
         yield _tcp(address)

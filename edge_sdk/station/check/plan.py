@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -10,9 +11,11 @@ import anyio
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.base.errors import EdgeError
 from edge_sdk.config.station import StationConfig, read_station
-from edge_sdk.station.assembly import Assembly
 from edge_sdk.station.check import broker, machine, outbox, secrets, sensors, streams
 from edge_sdk.station.check.finding import Finding, failed, note, well
+from edge_sdk.station.remote.applied import Applied
+from edge_sdk.station.remote.office import DIRECTORY
+from edge_sdk.station.remote.slots import Change, Slots, base_of
 
 
 def check_station(
@@ -32,7 +35,15 @@ def check_station(
         yield failed("configuration", error)
         return
     yield well("configuration", f"{config.site}/{config.station}")
-    assembly = Assembly(config, path, clock=SystemClock())
+    applied = Applied(path, Slots(config.state_directory / DIRECTORY), clock=SystemClock())
+    try:
+        assembly = applied.assembly(None)
+        if (change := applied.slots.present) is not None:
+            assembly = applied.assembly(change)
+            yield _changed(applied, change)
+    except EdgeError as error:
+        yield replace(failed("remote", error), must=False, exit_code=0)
+    config = assembly.config
     yield from secrets.check(config)
     readings = {}
     for finding, reading in anyio.run(sensors.read_once, assembly, sensor_s):
@@ -45,6 +56,17 @@ def check_station(
     yield from outbox.check(config)
     if with_broker:
         yield from broker.check(config, receipt_s=receipt_s)
+
+
+def _changed(applied: Applied, change: Change) -> Finding:
+    """What runs is not what the file says."""
+    if change.base != base_of(applied.path):
+        remedy = "Nothing to do: the file goes before it. To be rid of it: remove the remote/ of the state directory."
+        return note("remote", f"the change from afar by {change.by} is void: the file was changed since", remedy)
+    what = (
+        f"{len(change.patches)} patches, {len(change.bundles)} bundles, the last by {change.by} at {change.made:%F %R}"
+    )
+    return well("remote", f"changed from afar and checked so: {what}")
 
 
 def _unused(config: StationConfig, read: set[str] | None) -> Iterator[Finding]:

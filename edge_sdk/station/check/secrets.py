@@ -53,7 +53,8 @@ def _secret(what: str, path: Path) -> Finding:
         return bad(
             what,
             f"{path} cannot be read: {error.strerror}",
-            "Check the path, and that the service's user may read it.",
+            "Check the path, and that the service's user may read it; or, where systemd hands it on (LoadCredential), "
+            "check with sudo.",
             exit_code=_CONFIG,
         )
     if not text.strip():

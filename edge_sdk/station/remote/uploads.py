@@ -6,8 +6,6 @@ import base64
 import binascii
 import hashlib
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from edge_sdk.base.errors import CommandError
 from edge_sdk.base.ids import check_id
 
 CHUNK_BYTES = 64 * 1024
-_TIMEOUT_S = 30.0
 _AT_ONCE = 2
 
 
@@ -95,6 +92,8 @@ class Uploads:
         Raises:
             CommandError: It may not be fetched, or cannot.
         """
+        from edge_sdk.station.remote.fetch import pieces  # brings much, and most stations never fetch
+
         check_id("upload", upload)
         fits = any(url.startswith(beginning) for beginning in allowed)
         if not (fits and url.startswith(("https://", "http://"))):
@@ -103,14 +102,12 @@ class Uploads:
         path = self.path(upload)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with _OPENER.open(url, timeout=_TIMEOUT_S) as answer, path.open("wb") as file:
-                while piece := answer.read(CHUNK_BYTES):
+            with path.open("wb") as file:
+                for piece in pieces(url, piece_bytes=CHUNK_BYTES):
                     if file.tell() + len(piece) > self.limit_bytes:
                         raise CommandError(f"{url} has more than {self.limit_bytes} bytes.", reason="too_large")
                     file.write(piece)
-        except (OSError, urllib.error.URLError, ValueError) as error:
-            if isinstance(error, CommandError):
-                raise
+        except OSError as error:
             raise CommandError(f"{url} cannot be fetched: {error}.", reason="fetch") from error
         self._missing[upload] = set()
         return path
@@ -121,11 +118,3 @@ def check_digest(path: Path, sha256: str) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256.lower():
         raise CommandError(f"It has SHA-256 {found}, announced was {sha256}. Send it again.", reason="damaged")
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *args: object, **more: object) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
