@@ -38,6 +38,7 @@ from edge_sdk.contract.receipt import Receipt, encode_receipt
 from edge_sdk.contract.result import Contributor, FusedResult
 from edge_sdk.contract.topics import Kind, Topics
 from edge_sdk.monitor.config import MonitorConfig
+from edge_sdk.station.herald import EVENTS
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Written by docs/reference/generate.py from the types: change those, and run it again. -->"
@@ -394,7 +395,26 @@ def manifest() -> str:
     return "\n\n".join(["# Manifest", NOTICE, words, *_struct(Manifest, "")]) + "\n"
 
 
-PAGES = {"configuration.md": configuration, "messages.md": messages, "errors.md": error_tree, "manifest.md": manifest}
+def events() -> str:
+    """What a station announces."""
+    words = (
+        "What a station announces at `edge/v1/<site>/<station>/event/<severity>`, as a "
+        "[StationEvent](messages.md#event). Events go at best effort: while the broker is away, the newest 256 wait."
+    )
+    rows = [f"| `{name}` | {severity.value} | {about} |" for name, (severity, about) in sorted(EVENTS.items())]
+    return (
+        "\n\n".join(["# Events", NOTICE, words, "\n".join(["| Name | Severity | What |", "|---|---|---|", *rows])])
+        + "\n"
+    )
+
+
+PAGES = {
+    "events.md": events,
+    "configuration.md": configuration,
+    "messages.md": messages,
+    "errors.md": error_tree,
+    "manifest.md": manifest,
+}
 
 
 def main() -> int:

@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 _LIVE_BATCH = 256
 _METERED_BATCH = 8
-_LIVE_UNDER_WAY = 2000
+_AHEAD = 3  # windows of live results handed to the transport, where the broker answers quickly
+_QUICK_ACK_S = 0.05
+_STUCK_NS = 1_000_000_000
 _PACKS_UNDER_WAY = 4
 _FIRST_RECEIPT_S = 1.0
 _GOODBYE_S = 3.0
@@ -48,6 +50,8 @@ class Conversation:
         self._lost: list[TransportError] = []
         self._live_under_way = self._packs_under_way = 0
         self._live_waits = False
+        self._live_ack_s = 0.0
+        self._stuck_since_ns: int | None = None
         self._nothing_was_due = True
         # Set when there may be something to do:
         self._backlog_stirs = anyio.Event()
@@ -109,9 +113,11 @@ class Conversation:
                     self._begin(self._send_live_later)
                 return
             batch = _METERED_BATCH if standing.meter.is_bounded else _LIVE_BATCH
-            rows = self._relay.take_live(limit=min(batch, _LIVE_UNDER_WAY - self._live_under_way), now_ns=now_ns)
+            rows = self._relay.take_live(limit=max(0, min(batch, self._live_room())), now_ns=now_ns)
             if not rows:
+                self._shelve_if_stuck(now_ns)
                 return
+            self._stuck_since_ns = None
             self._live_under_way += len(rows)
             if self._nothing_was_due or self._relay.backlog:
                 self._backlog_stirs.set()
@@ -192,7 +198,8 @@ class Conversation:
         clock = self._standing.clock
         begun_ns = clock.monotonic_ns()
         await self._transport.publish(messages)
-        self._standing.pace.acknowledged(0, (clock.monotonic_ns() - begun_ns) / 1e9)
+        self._live_ack_s = (clock.monotonic_ns() - begun_ns) / 1e9
+        self._standing.pace.acknowledged(0, self._live_ack_s)
         self._counters["bridge.sent_live"] += len(rows)
         self._live_under_way -= len(rows)
         self._sent(rows)
@@ -280,6 +287,22 @@ class Conversation:
         now_ns = self._standing.clock.monotonic_ns()
         for message in messages:
             self._standing.meter.spend(message.topic, message.payload, now_ns)
+
+    def _live_room(self) -> int:
+        """How many more live results may be handed to the transport: on a quick link some in advance."""
+        is_quick = self._live_ack_s < _QUICK_ACK_S
+        return self._transport.window * (_AHEAD if is_quick else 1) - self._live_under_way
+
+    def _shelve_if_stuck(self, now_ns: int) -> None:
+        """On a long way the broker's window lets few messages through: what waits for long goes in packs instead."""
+        if not self._relay.live:
+            self._stuck_since_ns = None
+        elif self._stuck_since_ns is None:
+            self._stuck_since_ns = now_ns
+        elif now_ns - self._stuck_since_ns > _STUCK_NS:
+            self._counters["bridge.shelved"] += self._relay.shelve()
+            self._stuck_since_ns = None
+            self._backlog_stirs.set()
 
     def _sent(self, rows: Sequence[OutboxRow]) -> None:
         if self._standing.delivery == "broker":

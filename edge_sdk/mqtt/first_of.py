@@ -42,6 +42,11 @@ class FirstOf:
         """Largest packet that the broker said it takes; None = it did not say."""
         return None if self._chosen is None else self._chosen.packet_limit_bytes
 
+    @property
+    def window(self) -> int:
+        """Messages that may be under way at once."""
+        return self._alive().window
+
     async def __aenter__(self) -> Self:
         """Open the first that can be. Raises TransportError with what each of them said."""
         said = []

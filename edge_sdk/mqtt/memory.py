@@ -182,6 +182,7 @@ class MemoryTransport:
         receive_window: int,
     ) -> None:
         self.packet_limit_bytes: int | None = None
+        self.window = 100
         self.client_id = client_id
         self.will = will
         self.clean_start = clean_start

@@ -8,14 +8,19 @@ FIRST_BYTES = 16 * 1024
 _QUICK_S = 0.025
 _SLOW_S = 0.1
 _GROW_CEILING_AFTER = 64
+_LOOK_BACK = 20
+_LONGER = 4.0
+_LONG_S = 0.5
+_JITTER = 0.25  # of a long way: that much later says nothing
 
 
 class Pace:
     """Chooses the size of packs from how long the broker took to acknowledge them. Pure: times are arguments.
 
     What counts is the time beyond the quickest acknowledgement seen on this connection: a long way alone is no
-    reason for small packs, a queue on the way is. A size that the connection did not survive is not tried again
-    until many smaller ones have passed: it may be more than this broker takes.
+    reason for small packs, a queue on the way is. When none of the last ones came near the quickest, the way has become
+    longer. A size that the connection did not survive is not tried again until many smaller ones have passed: it may be
+    more than this broker takes.
 
     Attributes:
         pack_bytes: What the next pack may hold.
@@ -30,15 +35,18 @@ class Pace:
         self._ceiling = most_bytes
         self._largest_passed = 0
         self._passed = 0
-        self._quickest_s = float("inf")
+        self._quickest_s = self._lately_s = float("inf")
+        self._looked_at = 0
 
     def connected(self) -> None:
         """A connection begins: the way may be another."""
-        self._quickest_s = float("inf")
+        self._quickest_s = self._lately_s = float("inf")
+        self._looked_at = 0
 
     def acknowledged(self, size_bytes: int, after_s: float) -> None:
         """A message was acknowledged: a pack, or a live result, which tells how long the way is."""
         self._quickest_s = min(self._quickest_s, after_s)
+        self._look_back(after_s)
         if size_bytes < SMALLEST_BYTES:
             return
         self._largest_passed = max(self._largest_passed, size_bytes)
@@ -46,10 +54,18 @@ class Pace:
         if self._passed % _GROW_CEILING_AFTER == 0:
             self._ceiling = min(self._most, 2 * self._ceiling)
         waited_s = after_s - self._quickest_s
-        if waited_s < _QUICK_S:
+        if waited_s < max(_QUICK_S, _JITTER * self._quickest_s):
             self.pack_bytes = min(self._ceiling, 2 * self.pack_bytes)
-        elif waited_s > _SLOW_S:
+        elif waited_s > max(_SLOW_S, 2 * _JITTER * self._quickest_s):
             self.pack_bytes = max(SMALLEST_BYTES, self.pack_bytes // 2)
+
+    def _look_back(self, after_s: float) -> None:
+        self._lately_s = min(self._lately_s, after_s)
+        self._looked_at += 1
+        if self._looked_at >= _LOOK_BACK:
+            if self._lately_s > max(_LONG_S, _LONGER * self._quickest_s):
+                self._quickest_s = self._lately_s
+            self._lately_s, self._looked_at = float("inf"), 0
 
     def lost(self) -> None:
         """The connection ended while packs were under way: perhaps one was too large."""

@@ -70,6 +70,7 @@ class PahoTransport:
     ) -> None:
         self.address = address
         self.packet_limit_bytes: int | None = None
+        self.window = SEND_WINDOW
         self.session_present = False
         self.dropped = 0
         self._session = Session(
@@ -197,7 +198,8 @@ class PahoTransport:
         self, client: paho.Client, userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
         if not reason.is_failure and isinstance(client, Client):
-            client.allow_in_flight(min(SEND_WINDOW, getattr(properties, "ReceiveMaximum", SEND_WINDOW)))
+            self.window = min(SEND_WINDOW, getattr(properties, "ReceiveMaximum", SEND_WINDOW))
+            client.allow_in_flight(self.window)
             self.packet_limit_bytes = getattr(properties, "MaximumPacketSize", None)
             self._alias_limit = getattr(properties, "TopicAliasMaximum", 0) if self._wants_aliases else 0
         self._wake("connect", reason, flags.session_present)

@@ -3,7 +3,7 @@
 A row that the outbox holds is in exactly one of three places while we are connected::
 
     offer ──▶ live queue ──take_live──▶ in flight ──settle──▶ forgotten
-                  │ overflow               │ expire
+                  │ overflow, shelve       │ expire
                   ▼                        ▼
     connected ─▶ backlog ──take_backlog─▶ in flight
 
@@ -109,6 +109,14 @@ class Relay:
             self._live.append(row)
         while len(self._live) > self._live_limit:
             self._backlog.add(self._live.popleft().seq)
+
+    def shelve(self) -> int:
+        """The live queue becomes backlog: one by one it would take too long. Returns how many."""
+        count = len(self._live)
+        for span in runs(item.seq for item in self._live):
+            self._backlog.add(*span)
+        self._live.clear()
+        return count
 
     def take_live(self, *, limit: int, now_ns: int) -> list[OutboxRow]:
         """Rows to send now, one message each; they are in flight from here on."""

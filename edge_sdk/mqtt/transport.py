@@ -122,6 +122,10 @@ class Transport(Protocol):
     def packet_limit_bytes(self) -> int | None:
         """Largest packet that the broker said it takes; None = it did not say."""
 
+    @property
+    def window(self) -> int:
+        """Messages that may be under way at once; what is published beyond waits in the transport."""
+
     async def __aenter__(self) -> Self:
         """Connect and wait for CONNACK. Raises TransportError, with the stage that failed."""
 

@@ -13,7 +13,30 @@ from edge_sdk.station.crash import Ending
 
 log = logging.getLogger(__name__)
 
-_WARNINGS = (".killed", ".lost", ".off_rate", ".power_cut", ".refused", ".salvaged", ".stale")
+_INFO, _WARNING, _ERROR = Severity.INFO, Severity.WARNING, Severity.ERROR
+EVENTS: dict[str, tuple[Severity, str]] = {
+    "config.loaded": (_INFO, "A new configuration is in use."),
+    "config.refused": (_WARNING, "A new configuration is refused; the one before goes on."),
+    "delegate.lost": (_WARNING, "A model runs on the CPU, because its delegate failed."),
+    "delegate.returned": (_INFO, "A model runs on its delegate again."),
+    "governor.less": (_INFO, "The board is hot, slowed down or behind: less work is done."),
+    "governor.more": (_INFO, "More work is done again."),
+    "outbox.refused": (_WARNING, "Results were refused by the outbox: it is full, or the disk does not write."),
+    "outbox.salvaged": (_WARNING, "The outbox file was damaged; what could be saved was saved."),
+    "remote.kept": (_INFO, "A change from afar, on trial when the program was started, is kept."),
+    "remote.refused": (_WARNING, "A change from afar was taken back at the start of the program."),
+    "sensor.ended": (_INFO, "A sensor's source has ended."),
+    "sensor.lost": (_WARNING, "A sensor does not answer; it is opened anew with back-off."),
+    "sensor.off_rate": (_WARNING, "A sensor gives a fifth more or fewer samples than its rate says."),
+    "sensor.running": (_INFO, "A sensor measures, for the first time or again."),
+    "sensor.stale": (_WARNING, "A sensor says nothing new."),
+    "station.checked": (_INFO, "Somebody runs `edge-sdk station check` with this station's configuration."),
+    "station.crashed": (_ERROR, "The run before failed, or hung until the watchdog ended it; a report tells where."),
+    "station.killed": (_WARNING, "The run before was killed from outside: for want of memory?"),
+    "station.power_cut": (_WARNING, "The machine went off while the station ran."),
+    "status.refused": (_WARNING, "The status endpoint's port is taken; the station goes on without it."),
+}
+"""What can happen: how much it matters, and what it means."""
 _ENDINGS = {
     "crashed": "station.crashed",
     "native": "station.crashed",
@@ -36,11 +59,7 @@ class Herald:
 
     def noticed(self, name: str, message: str, detail: dict[str, Any] | None = None) -> None:
         """Something happened: its dotted name says how much it matters."""
-        severity = Severity.INFO
-        if name.endswith(".crashed"):
-            severity = Severity.ERROR
-        elif name.endswith(_WARNINGS):
-            severity = Severity.WARNING
+        severity, _ = EVENTS.get(name, (Severity.INFO, ""))
         self._announce(
             StationEvent(
                 station=self._station,

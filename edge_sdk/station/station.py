@@ -42,7 +42,7 @@ from edge_sdk.station.works import Works
 
 log = logging.getLogger(__name__)
 
-_STANDING = ("site", "station", "state_directory", "outbox")
+_STANDING = ("site", "station", "state_directory", "outbox", "status")
 _HEALTHY_AFTER_S = 30.0
 _COMMITS = 16  # as many tell how often results come
 

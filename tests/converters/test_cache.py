@@ -88,7 +88,7 @@ def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, models: Pat
     with process:
         stage = _wait_for_a_stage(process)
         process.send_signal(asked)
-        process.wait(timeout=20)
+        process.wait(timeout=120)
         assert process.returncode in {130, -signal.SIGKILL}
 
     deadline = time.monotonic() + 10

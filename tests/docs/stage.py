@@ -27,7 +27,7 @@ from tests.docs.blocks import ROOT, Block
 from tests.monitor.talk import Talker
 
 _TIMEOUT_S = 180.0
-_STOPS_WITHIN_S = 20.0
+_STOPS_WITHIN_S = 60.0
 _PORTS = {port: str(free_port()) for port in ("1883", "8883", "8080")}
 _WORKER = Path(__file__).parent / "worker.py"
 _EXTRA = re.compile(r"edge-sdk\[(?P<extras>[a-z,]+)\]")

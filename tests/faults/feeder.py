@@ -50,7 +50,7 @@ async def main(arguments: list[str]) -> None:
             BrokerAddress.parse(url),
             client_id="feeder",
             will=will,
-            keepalive_s=5,
+            keepalive_s=max(5, round(float(timeout_s))),
             connect_timeout_s=float(timeout_s),
         ),
         topics=TOPICS,
@@ -95,6 +95,7 @@ async def main(arguments: list[str]) -> None:
         while outbox.stats().rows:
             await anyio.sleep(0.01)
         group.cancel_scope.cancel()
+    log.info("feeder ends", extra={"counters": dict(bridge.counters)})
     outbox.close()
 
 

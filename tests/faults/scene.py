@@ -170,7 +170,7 @@ class Scene:
         return self.compare()
 
 
-def wait_for(condition: Callable[[], object], deadline_s: float = 30.0) -> None:
+def wait_for(condition: Callable[[], object], deadline_s: float = 120.0) -> None:
     """Until it is so; an error when it does not come true."""
     deadline = time.monotonic() + deadline_s
     while not condition():

@@ -17,10 +17,13 @@ from tests.brokers import RunningBroker, mosquitto
 from tests.faults.scene import wait_for
 
 
-def connects(broker: RunningBroker) -> list[float]:
-    """When stations connected, seconds since 1970, to the second."""
+def connects(broker: RunningBroker) -> dict[str, list[float]]:
+    """When each station connected, seconds since 1970, to the second."""
     text = (broker.directory / "mosquitto.log").read_text(errors="replace")
-    return [float(when) for when in re.findall(r"^(\d+): New client connected .* as s\d+ ", text, re.MULTILINE)]
+    found: dict[str, list[float]] = {}
+    for when, name in re.findall(r"^(\d+): New client connected .* as (s\d+) ", text, re.MULTILINE):
+        found.setdefault(name, []).append(float(when))
+    return found
 
 
 Said = list[dict[str, list[int]]]
@@ -41,18 +44,19 @@ def run(directory: Path, processes: int, each: int, *, away_s: float) -> tuple[C
         ]
         try:
             wait_for(lambda: len(connects(broker)) == stations, 120.0)
+            before = connects(broker)
             broker.kill()
             time.sleep(away_s)
             broker.start()
             back = time.time()
-            wait_for(lambda: len(connects(broker)) >= 2 * stations, 180.0)
+            wait_for(lambda: _all_more_often(connects(broker), before), 240.0)
             time.sleep(1.2)  # each puts a result a second
             said: Said = []
             for process in fleet:
                 process.send_signal(signal.SIGTERM)
                 out, _ = process.communicate(timeout=60)
                 said.append(json.loads(out))
-            came = connects(broker)[stations:]
+            came = [times[len(before[name])] for name, times in connects(broker).items()]
         finally:
             for process in fleet:
                 process.kill()
@@ -60,6 +64,10 @@ def run(directory: Path, processes: int, each: int, *, away_s: float) -> tuple[C
                 if process.stdout is not None:
                     process.stdout.close()
     return Counter(int(when - int(back)) for when in came), said
+
+
+def _all_more_often(now: dict[str, list[float]], before: dict[str, list[float]]) -> bool:
+    return all(len(now[name]) > len(times) for name, times in before.items())
 
 
 def check(spread: Counter[int], said: Said, *, stations: int) -> None:

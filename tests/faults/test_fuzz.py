@@ -146,6 +146,7 @@ class Tape:
     """A transport that plays messages, and ends."""
 
     packet_limit_bytes: int | None = None
+    window = 1
 
     def __init__(self, played: Sequence[Message]) -> None:
         self._played = list(played)

@@ -40,8 +40,17 @@ def broker(link: Link, directory: Path) -> Iterator[None]:
 class Field:
     """A station and its centre with a link between them."""
 
-    def __init__(self, directory: Path, stack: ExitStack, *, rate: float = 200.0, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        stack: ExitStack,
+        *,
+        rate: float = 200.0,
+        timeout_s: float = 2.0,
+        delay_s: float = 0.0,
+    ) -> None:
         self.link = stack.enter_context(Link())
+        self.link.set(delay_s=delay_s)
         self._stack = stack
         self._directory = directory
         self.broker = ExitStack()
@@ -57,7 +66,7 @@ class Field:
         )
         stack.enter_context(self.scene.collector)
         stack.enter_context(self.scene.feeder)
-        wait_for(lambda: self.scene.stored())
+        wait_for(lambda: self.scene.stored(), 60.0)
 
     def start_broker(self) -> None:
         self.broker.enter_context(broker(self.link, self._directory / "broker"))
@@ -150,8 +159,7 @@ def test_live_results_stay_quick_while_a_backlog_drains(tmp_path: Path, stack: E
 
 @pytest.mark.slow
 def test_the_long_form_of_a_delay_of_two_seconds(tmp_path: Path, stack: ExitStack) -> None:
-    field = Field(tmp_path, stack, rate=50.0, timeout_s=30.0)
-    field.link.set(delay_s=2.0)
+    field = Field(tmp_path, stack, rate=50.0, timeout_s=30.0, delay_s=2.0)
     mark = len(field.scene.stored())
     wait_for(lambda: len(field.scene.stored()) > mark + 1000, 180.0)
     field.link.cut()

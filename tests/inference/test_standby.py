@@ -22,7 +22,7 @@ from edge_sdk.inference.standby import DelegateState, Standby
 from tests.models import expected, tiny_bundle, weights, window
 
 RIGHT = expected(window().samples, weights())
-FORGIVING_S = 20.0
+FORGIVING_S = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ async def until(is_so: Callable[[], bool], *, deadline_s: float = 20.0) -> None:
 
 async def receipt_until(transport: Transport, is_so: Callable[[Receipt], bool]) -> Receipt:
     """Read receipts until one is as wanted."""
-    with anyio.fail_after(20.0):
+    with anyio.fail_after(60):
         while True:
             messages = await transport.receive()
             transport.ack(messages)

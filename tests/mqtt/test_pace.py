@@ -54,3 +54,34 @@ def test_packs_never_become_too_small() -> None:
         pace.lost()
 
     assert pace.pack_bytes == SMALLEST_BYTES
+
+
+def test_a_way_that_becomes_longer_is_noticed_after_a_while() -> None:
+    pace = Pace(256 * 1024)
+    send(pace, bytes_per_s=100e6, way_s=0.001)
+    send(pace, bytes_per_s=100e6, way_s=4.0, packs=12)
+    assert pace.pack_bytes == SMALLEST_BYTES, "it may be a queue"
+
+    send(pace, bytes_per_s=100e6, way_s=4.0, packs=40)
+
+    assert pace.pack_bytes == 256 * 1024
+
+
+def test_a_queue_of_its_own_making_is_not_taken_for_a_longer_way() -> None:
+    pace = Pace(256 * 1024)
+    pace.acknowledged(0, 0.05)
+
+    for _ in range(2000):
+        pace.acknowledged(pace.pack_bytes, 0.05 + 4 * pace.pack_bytes / 125_000)
+
+    assert 4 * pace.pack_bytes / 125_000 <= 0.3
+
+
+def test_a_modem_gets_small_packs_for_ever() -> None:
+    pace = Pace(256 * 1024)
+    pace.acknowledged(0, 0.3)
+
+    for _ in range(500):
+        pace.acknowledged(pace.pack_bytes, 0.3 + 4 * pace.pack_bytes / 1200)
+
+    assert pace.pack_bytes <= 2 * SMALLEST_BYTES

@@ -57,6 +57,11 @@ class Delivery(RuleBasedStateMachine):
     def send_live(self, limit: int, arrives: bool) -> None:
         self._send([item.seq for item in self.relay.take_live(limit=limit, now_ns=self.now_ns)], arrives)
 
+    @rule()
+    def shelve(self) -> None:
+        self.relay.shelve()
+        assert self.relay.live == 0
+
     @rule(arrives=st.booleans(), cut_to=st.integers(1, 4))
     def send_a_pack(self, arrives: bool, cut_to: int) -> None:
         ask = self.relay.next_backlog()

@@ -59,13 +59,13 @@ class Heard:
         return [row for reading in self.readings for row in reading.samples.tolist()]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while not condition():
                 await anyio.sleep(0.005)
 
     async def first(self, topic: str, payload: str, say: Say) -> None:
         """Say it until it is heard."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while not self.rows:
                 await anyio.to_thread.run_sync(say, topic, payload)
                 await anyio.sleep(0.02)
@@ -87,7 +87,7 @@ async def listening(sensor: MqttTopic, say: Say, *, hello: str = "") -> AsyncIte
 
     async with anyio.create_task_group() as group:
         group.start_soon(run)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while hello and not heard.readings and heard.error is None:
                 await anyio.to_thread.run_sync(say, hello, "0")
                 await anyio.sleep(0.02)

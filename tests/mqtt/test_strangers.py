@@ -85,7 +85,7 @@ async def test_a_client_in_node_reads_each_result_once(tmp_path: Path, node_clie
             squeezed = Message(squeezed.topic, compress(squeezed.payload))
             await station.publish([single(1), single(1), pack(1, 2), squeezed, Message(single(9).topic, b"{")])
             await station.publish([single(5)])
-        out, errors = reader.communicate(timeout=20)
+        out, errors = reader.communicate(timeout=120)
 
     found = [json.loads(line) for line in out.splitlines()]
     assert [(one["site"], one["station"], one["seq"]) for one in found] == [("lab", "gate-7", n) for n in range(1, 6)]

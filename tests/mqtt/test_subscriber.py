@@ -56,7 +56,7 @@ def subscriber(broker: MemoryBroker, *, client_id: str | None = None, **options:
 
 async def take(reader: Subscriber, count: int) -> list[Event]:
     got: list[Event] = []
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async for event in reader:
             got.append(event)
             if len(got) == count:

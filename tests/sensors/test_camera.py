@@ -61,7 +61,7 @@ async def test_images_that_come_later_are_seen_where_that_is_wanted(tmp_path: Pa
     async def emit(reading: Reading) -> None:
         came.append(reading)
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(folder(tmp_path, follow=True).run, emit)
             while len(came) < 1:

@@ -129,7 +129,7 @@ def listening(broker: RunningBroker) -> Iterator[Listener]:
         listener.close()
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], *, within_s: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], *, within_s: float = 90.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert process.poll() is None, "the station has ended"

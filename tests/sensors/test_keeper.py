@@ -65,7 +65,7 @@ class World:
         self.said.append(why)
 
     async def run(self, until: Callable[[], bool] | None = None) -> None:
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             async with anyio.create_task_group() as group:
 
                 async def kept() -> None:

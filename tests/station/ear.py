@@ -13,7 +13,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-_DEADLINE_S = 20.0
+_DEADLINE_S = 60.0
 
 
 class Said(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_DEADLINE_S = 20.0
+_DEADLINE_S = 60.0
 
 
 class Manager:

@@ -33,7 +33,7 @@ streams:
     models: [{{bundle: tiny.edge}}]
 """
 EDGE_SDK = [sys.executable, "-m", "edge_sdk.cli"]
-_ENDS_WITHIN_S = 20.0
+_ENDS_WITHIN_S = 60.0
 
 
 def configured(directory: Path, broker: RunningBroker) -> Path:
@@ -46,7 +46,7 @@ def configured(directory: Path, broker: RunningBroker) -> Path:
     return path
 
 
-def wait_for(condition: Callable[[], object], *, within_s: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], *, within_s: float = _ENDS_WITHIN_S) -> None:
     """Poll until it is true."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -83,7 +83,7 @@ class World:
     async def after(self, seconds: float, celsius: float, until: Callable[[], bool]) -> None:
         """Let time pass at a temperature, until something is so."""
         self.zone.write_text(f"{celsius * 1000:.0f}\n")
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while True:
                 self.clock.monotonic += round(seconds * SECOND)
                 await anyio.sleep(0.03)

@@ -10,7 +10,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from edge_sdk.base.clock import SystemClock
-from edge_sdk.base.errors import BundleError
+from edge_sdk.base.errors import BundleError, ConfigError
 from edge_sdk.cli import commands
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from tests.brokers import RunningBroker
@@ -63,6 +63,15 @@ def test_check_exits_as_the_station_would(config: Path) -> None:
     assert any(finding["remedy"] for finding in json.loads(answer.stdout))
 
 
+def test_a_sensor_with_other_channels_than_the_model_wants_does_not_start(config: Path) -> None:
+    config.write_text(config.read_text().replace("channels: 2", "channels: 3"))
+
+    answer = CliRunner().invoke(commands, ["station", "run", str(config)])
+
+    assert isinstance(answer.exception, ConfigError)
+    assert "gives 3 channels (0, 1, 2), model 'tiny' wants 2 (a V, b V)" in str(answer.exception)
+
+
 def test_a_bad_configuration_exits_with_78_and_one_line(config: Path) -> None:
     config.write_text(config.read_text().replace("site:", "sight:"))
 
@@ -82,7 +91,7 @@ def test_a_station_told_to_stop_delivers_and_ends_in_order(config: Path) -> None
     ) as station:
         wait_for(lambda: numbered(config.parent) >= 20)
         station.send_signal(signal.SIGTERM)
-        _, log = station.communicate(timeout=20)
+        _, log = station.communicate(timeout=120)
 
     assert station.returncode == 0, log
     counted = json.loads(counters.read_text())
@@ -97,7 +106,7 @@ def test_results_made_while_the_broker_is_away_wait_on_disk(config: Path, broker
     ) as station:
         wait_for(lambda: numbered(config.parent) >= 20)
         station.send_signal(signal.SIGTERM)
-        station.communicate(timeout=20)
+        station.communicate(timeout=120)
 
     assert station.returncode == 0
     outbox = SqliteOutbox.open(config.parent / "state" / "outbox.sqlite", clock=SystemClock())

@@ -102,6 +102,7 @@ def _fits(
         )
         return
     yield from _same_channels(what, assembly, sensor, manifest)
+    yield from _units(what, assembly, sensor, manifest)
     rate_hz = manifest.windowing.rate_hz
     if reading.rate_hz and reading.rate_hz < 0.5 * rate_hz:
         yield note(
@@ -139,6 +140,18 @@ def _same_channels(what: str, assembly: Assembly, sensor: str, manifest: Manifes
                 what,
                 f"channel {name} of sensor {sensor} is in {unit}, the model was made for {channel.unit}",
                 f"Write `channels: {{{name}: {{scale: …, unit: {channel.unit}}}}}` at the sensor.",
+            )
+
+
+def _units(what: str, assembly: Assembly, sensor: str, manifest: Manifest) -> Iterator[Finding]:
+    """Whether what the sensor says of its units is what the model was made for."""
+    given = assembly.sensor(sensor).units
+    for channel, unit in zip(manifest.channels, given, strict=False):
+        if channel.unit and unit and channel.unit != unit:
+            yield note(
+                what,
+                f"sensor {sensor} gives {channel.name} in {unit}, the model was made for {channel.unit}",
+                "Convert it under `channels:` of the sensor: scale, offset, unit.",
             )
 
 

@@ -266,6 +266,7 @@ MISTAKES: list[tuple[Callable[[Site], None], str, str, int]] = [
     (text("sensors:", "sensors:\n  spare: {kind: simulated}"), "sensor spare", "Write `sensor: spare`", 0),
     (text("channels: 2", "channels: 3"), "model tiny.edge", "let this one give those channels", 78),
     (a_bundle_for_much_faster_samples, "model tiny.edge", "raise the sensor's rate", 0),
+    (text("channels: 2", "channels: 2, unit: mV"), "model tiny.edge", "scale, offset, unit", 0),
     (a_bundle_for_other_values, "model tiny.edge", "Is it another unit", 0),
     (text("tiny.edge", "tinny.edge"), "model tinny.edge", "Check the path", 65),
     (a_changed_byte, "model tiny.edge", "again", 65),
@@ -316,6 +317,7 @@ MISTAKES: list[tuple[Callable[[Site], None], str, str, int]] = [
     (a_ca_file_with_no_certificate, "broker TLS", "PEM file", 78),
     (a_ca_file_that_is_not_there, "broker TLS", "Check the path", 78),
     (a_ca_for_a_plain_port, "broker.ca_file", "Write mqtts://", 78),
+    (more("fallback_urls: ['mqtt://127.0.0.1:1']"), "fallback 127.0.0.1 broker TCP", "Is the broker running", 0),
     (text("delivery: broker", "delivery: monitor"), "receipt", "Start `edge-sdk monitor run`", 0),
 ]  # fmt: skip
 

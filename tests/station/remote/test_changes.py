@@ -20,6 +20,7 @@ from edge_sdk.contract.bundle import digest_of
 from edge_sdk.contract.command import Answer, AnswerState
 from edge_sdk.contract.manifest import Windowing
 from edge_sdk.contract.trust import SigningKey
+from edge_sdk.station.check.plan import check_station
 from tests.brokers import RunningBroker
 from tests.models import LENGTH, npy, tiny_bundle
 from tests.station.ear import Ear, listening
@@ -394,3 +395,18 @@ def test_a_power_cut_at_any_moment_of_an_installation_leaves_a_station_that_work
     with changed(config, broker) as (operator, station):
         assert digest_in_use(operator.ear) in known
         assert station.stop() == 0
+
+
+def test_check_looks_at_what_was_changed_from_afar(config: Path, broker: RunningBroker) -> None:
+    path = new_bundle(config)
+    with changed(config, broker) as (operator, station):
+        assert install(operator, path).state is AnswerState.DONE
+        station.stop()
+
+    findings = {finding.what: finding for finding in check_station(config, with_broker=False)}
+
+    assert "0 patches, 1 bundles" in findings["remote"].detail
+    assert findings["model tiny.edge"].ok
+    config.write_text(config.read_text() + "# by hand\n")
+    [void] = [finding for finding in check_station(config, with_broker=False) if finding.what == "remote"]
+    assert "is void" in void.detail
