@@ -1,4 +1,4 @@
-"""Beijing air: hourly gases and weather of several stations, 2013 to 2017, and the PM2.5 that is asked for.
+"""Beijing air: hourly gases, weather and particles of several stations, 2013 to 2017.
 
 Chen 2017, UCI Machine Learning Repository 501, https://doi.org/10.24432/C5RK5G (CC BY 4.0).
 """
@@ -31,7 +31,11 @@ CHANNELS: dict[str, tuple[Channel, ...]] = {
         Channel(name="wind_north"),
         *_CLOCK,
     ),
+    "history": (*(Channel(name=name, unit="µg/m³") for name in ("PM2.5", "PM10")), *_CLOCK),
 }
+"""What each kind of sensor measures; the history is that of a particle sensor, where there is one."""
+
+_MEASURED = ("PM2.5", "PM10", "SO2", "NO2", "CO", "O3", "TEMP", "PRES", "DEWP", "RAIN", "WSPM")
 _POINTS = ("N", "NNE", "NE", "ENE", "E", "ESE", "SE", "SSE", "S", "SSW", "SW", "WSW", "W", "WNW", "NW", "NNW")
 
 
@@ -51,12 +55,22 @@ class Station:
     samples: dict[str, NDArray[np.float32]]
     pm25: NDArray[np.float64]
 
+    def rows(self, from_ns: int, to_ns: int) -> slice:
+        """The hours between two times."""
+        return slice(int(np.searchsorted(self.t_ns, from_ns)), int(np.searchsorted(self.t_ns, to_ns)))
+
     def readings(self, kind: str, rows: slice, *, hours: int = 24) -> Iterator[Reading]:
         """So many hours at a time, as a driver would hand them over."""
         samples = self.samples[kind][rows]
         times = self.t_ns[rows]
         for low in range(0, len(times), hours):
             yield Reading(kind, samples[low : low + hours], int(times[low]), rate_hz=1 / 3600)
+
+    def truth(self, t_ns: NDArray[np.int64], ahead: int) -> NDArray[np.float64]:
+        """PM2.5 `ahead` hours after the last hour of windows that end at those times; NaN where not measured."""
+        hours = (t_ns - self.t_ns[0]) // HOUR_NS - 1 + ahead
+        known = (hours >= 0) & (hours < len(self.pm25))
+        return np.where(known, self.pm25[np.where(known, hours, 0)], np.nan)
 
 
 def stations(folder: Path) -> list[str]:
@@ -84,8 +98,7 @@ def load(folder: Path, name: str) -> Station:
         dtype="datetime64[h]",
     )
     t_ns = hours.astype("datetime64[ns]").astype(np.int64)
-    columns = {column: _numbers(rows, column) for column in ("PM2.5", "SO2", "NO2", "CO", "O3", "TEMP", "PRES")}
-    columns |= {column: _numbers(rows, column) for column in ("DEWP", "RAIN", "WSPM")}
+    columns = {column: _numbers(rows, column) for column in _MEASURED}
     angle = np.array([2 * np.pi * _POINTS.index(row["wd"]) / 16 if row["wd"] in _POINTS else np.nan for row in rows])
     columns["wind_east"], columns["wind_north"] = np.sin(angle), np.cos(angle)
     hour = 2 * np.pi * (t_ns // HOUR_NS % 24) / 24

@@ -1,10 +1,11 @@
-"""The two local models: a small network over the last 24 hours of its own sensors; it learns the root of PM2.5."""
+"""Windows of the last 24 hours, and the int8 bundles of the local models that see them."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,95 +16,84 @@ from edge_sdk.contract.manifest import Step, Windowing
 from edge_sdk.contract.trust import SigningKey
 from edge_sdk.windowing.windower import Windower
 from examples.city_air.data import CHANNELS, HOUR_NS, Station
+from examples.city_air.encoders import HIGH, LOW, Encoders
 
 WINDOWING = Windowing(length=24, stride=1, rate_hz=1 / 3600, minimum_coverage=0.75)
-_LOW, _HIGH = -4.0, 6.0  # of the standardised input: dust storms are not worth the range of all other days
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Windows:
-    """Windows of one kind of sensor at one station.
+class Rows:
+    """Moments of several stations, with the windows that end then; a gap of a sensor is a row that is not `there`.
 
     Attributes:
-        x: float32 ``(n, 24, channels)``.
-        y: float64 ``(n,)``, PM2.5 at the last hour; NaN where it was not measured.
-        t_ns: int64 ``(n,)``, end of each.
+        x: By kind of sensor: float32 ``(n, 24, channels)``; NaN where it is not there.
+        there: By kind of sensor: bool ``(n,)``.
+        y: float64 ``(n,)``, PM2.5 that is asked for.
     """
 
-    x: NDArray[np.float32]
+    x: dict[str, NDArray[np.float32]]
+    there: dict[str, NDArray[np.bool_]]
     y: NDArray[np.float64]
-    t_ns: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.intp]) -> Rows:
+        """The moments that `rows` picks."""
+        return Rows(
+            {kind: x[rows] for kind, x in self.x.items()},
+            {kind: there[rows] for kind, there in self.there.items()},
+            self.y[rows],
+        )
 
 
-def windows(station: Station, kind: str, rows: slice) -> Windows:
-    """Cut a stretch as the station will."""
+class Cuts:
+    """Every window of every station, cut once, as a station cuts them."""
+
+    def __init__(self, stations: dict[str, Station], kinds: Sequence[str]) -> None:
+        self.stations, self.kinds = stations, tuple(kinds)
+        self._cut = {name: {kind: _cut(station, kind) for kind in kinds} for name, station in stations.items()}
+
+    def rows(self, names: Sequence[str], from_ns: int, to_ns: int, ahead: int) -> Rows:
+        """Hours of some stations in which PM2.5 is known and some sensor is there."""
+        parts: list[Rows] = []
+        for name in names:
+            station = self.stations[name]
+            t_ns = station.t_ns[station.rows(from_ns, to_ns)] + HOUR_NS
+            x, there = self.at(name, t_ns)
+            y = station.truth(t_ns, ahead)
+            kept = np.isfinite(y) & np.array(list(there.values())).any(axis=0)
+            parts.append(Rows(x, there, y).take(np.flatnonzero(kept)))
+        return Rows(
+            {kind: np.concatenate([part.x[kind] for part in parts]) for kind in self.kinds},
+            {kind: np.concatenate([part.there[kind] for part in parts]) for kind in self.kinds},
+            np.concatenate([part.y for part in parts]),
+        )
+
+    def at(
+        self, name: str, t_ns: NDArray[np.int64]
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.bool_]]]:
+        """Windows of a station that end at those times, and which of them there are."""
+        hours = (t_ns - self.stations[name].t_ns[0]) // HOUR_NS - 1
+        x = {kind: cut[hours] for kind, cut in self._cut[name].items()}
+        return x, {kind: np.isfinite(one[:, 0, 0]) for kind, one in x.items()}
+
+
+def _cut(station: Station, kind: str) -> NDArray[np.float32]:
     windower = Windower(WINDOWING, sensor=kind, channels=len(CHANNELS[kind]))
-    cut = [window for reading in station.readings(kind, rows) for window in windower.push(reading)]
-    cut = [window for window in cut if window.coverage >= WINDOWING.minimum_coverage]
-    t_ns = np.array([window.end_ns for window in cut], dtype=np.int64)
-    return Windows(np.stack([window.samples for window in cut]), truth(station, t_ns), t_ns)
+    everything = slice(0, len(station.t_ns))
+    made = [window for reading in station.readings(kind, everything) for window in windower.push(reading)]
+    cut = np.full((len(station.t_ns), WINDOWING.length, len(CHANNELS[kind])), np.nan, dtype=np.float32)
+    for window in made:
+        if window.coverage >= WINDOWING.minimum_coverage:
+            cut[(window.end_ns - station.t_ns[0]) // HOUR_NS - 1] = window.samples
+    return cut
 
 
-def truth(station: Station, t_ns: NDArray[np.int64]) -> NDArray[np.float64]:
-    """PM2.5 in the last hour of windows that end then; NaN where it was not measured."""
-    hours = (t_ns - HOUR_NS - station.t_ns[0]) // HOUR_NS
-    known = hours < len(station.pm25)
-    return np.where(known, station.pm25[np.where(known, hours, 0)], np.nan)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Trained:
-    """A network and what standardises its input.
-
-    Attributes:
-        mean: float64 ``(channels,)``.
-        std: float64 ``(channels,)``.
-        layers: Weights and bias of each dense layer.
-    """
-
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-    layers: list[tuple[NDArray[np.float64], NDArray[np.float64]]]
-
-
-def train(x: NDArray[np.float32], y: NDArray[np.float64], *, epochs: int, rows: int, seed: int = 1) -> Trained:
-    """Fit to windows ``(n, 24, channels)``, at most `rows` of them: the root of PM2.5, by squared error."""
-    from sklearn.neural_network import MLPRegressor
-
-    rng = np.random.default_rng(seed)
-    pick = rng.choice(len(x), min(rows, len(x)), replace=False)
-    x, y = x[pick], y[pick]
-    mean, std = x.mean(axis=(0, 1), dtype=np.float64), x.std(axis=(0, 1), dtype=np.float64) + 1e-6
-    scaled = np.clip((x - mean) / std, _LOW, _HIGH).reshape(len(x), -1)
-    network = MLPRegressor(
-        hidden_layer_sizes=(64, 24),
-        batch_size=512,
-        learning_rate_init=2e-3,
-        max_iter=epochs,
-        alpha=1e-3,
-        random_state=seed,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the number of epochs is chosen; that it could learn on is known
-        network.fit(scaled, np.sqrt(y))
-    return Trained(mean, std, list(zip(network.coefs_, network.intercepts_, strict=True)))
-
-
-def bundle(
-    trained: Trained, kind: str, x: NDArray[np.float32], y: NDArray[np.float64], out: Path, key: SigningKey
-) -> None:
-    """Convert to int8 and sign."""
-    import keras
-
-    given = keras.Input(x.shape[1:], batch_size=1)
-    seen = keras.layers.Flatten()(given)
-    for index, (weights, bias) in enumerate(trained.layers):
-        layer = keras.layers.Dense(weights.shape[1], activation="relu", name=f"dense{index}")
-        seen = layer(seen)
-        layer.set_weights([weights.astype(np.float32), bias.astype(np.float32)])
-    network = keras.Model(given, keras.layers.Multiply()([seen, seen]))
+def bundle(encoders: Encoders, kind: str, rows: Rows, out: Path, key: SigningKey) -> None:
+    """Write one encoder as Keras with its two outputs, convert it to int8 and sign it."""
+    there = np.flatnonzero(rows.there[kind])
+    pick = np.random.default_rng(1).choice(there, min(600, len(there)), replace=False)
     source = out.with_suffix(".keras")
-    network.save(source)
+    encoders.whole(kind).save(source)
+    mean, std = encoders.scales[kind]
     recipe = Recipe(
         name=kind,
         task="regression",
@@ -111,19 +101,11 @@ def bundle(
         channels=CHANNELS[kind],
         windowing=WINDOWING,
         preprocess=(
-            Step(kind="standardize", options={"mean": trained.mean.tolist(), "std": trained.std.tolist()}),
-            Step(kind="clip", options={"minimum": _LOW, "maximum": _HIGH}),
+            Step(kind="standardize", options={"mean": mean.tolist(), "std": std.tolist()}),
+            Step(kind="clip", options={"minimum": LOW, "maximum": HIGH}),
         ),
         unit="µg/m³",
     )
-    pick = np.random.default_rng(1).choice(len(x), min(600, len(x)), replace=False)
-    convert(
-        source,
-        recipe,
-        out=out,
-        calibration=x[pick],
-        evaluate=(x[pick], y[pick]),
-        precision=["int8"],
-        formats=["tflite"],
-        key=key,
-    )
+    options: dict[str, Any] = {"precision": ["int8"], "formats": ["tflite"], "key": key}
+    x = rows.x[kind][pick]
+    convert(source, recipe, out=out, calibration=x, evaluate=(x, rows.y[pick]), **options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -47,23 +46,3 @@ def test_three_people_in_the_dark_are_seen_by_the_others() -> None:
     assert fused.accuracy is not None
     assert fused.accuracy > light.accuracy + 0.05
     assert max(spec.options["inner_weights"], key=spec.options["inner_weights"].get) == "light"
-
-
-@pytest.mark.parametrize("task", ["room_occupancy", "city_air"])
-def test_the_kept_tables_are_of_the_form_that_is_promised(task: str) -> None:
-    answer = json.loads((ROOT / "examples" / task / "results.json").read_text())
-    assert {"task", "split", "rows"} <= set(answer)
-    for row in answer["rows"]:
-        assert set(row) == {"method", "absent", "accuracy", "macro_f1", "mae", "r2", "ece", "coverage", "n"}
-
-
-def test_the_kept_tables_say_that_fusion_beats_the_best_single_sensor() -> None:
-    rows = json.loads((ROOT / "examples/room_occupancy/results.json").read_text())["rows"]
-    alone = [row for row in rows if row["method"].endswith(" alone")]
-    [fused] = [row for row in rows if row["method"] == "fused" and not row["absent"]]
-    assert fused["accuracy"] > max(row["accuracy"] for row in alone)
-    assert fused["macro_f1"] > max(row["macro_f1"] for row in alone)
-    rows = json.loads((ROOT / "examples/city_air/results.json").read_text())["rows"]
-    alone = [row for row in rows if row["method"].endswith(" alone")]
-    [air] = [row for row in rows if row["method"] == "fused" and not row["absent"]]
-    assert air["mae"] < min(row["mae"] for row in alone)
