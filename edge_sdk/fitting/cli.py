@@ -23,7 +23,10 @@ def _common(command: _Command) -> _Command:
             click.option("--target", required=True, help="Column of the truth."),
             click.option("--group", default="day", show_default=True, help="Column that no split may cut through."),
             click.option(
-                "--time", default=None, help="Column of times. Default: time, timestamp, datetime, date or t."
+                "--time",
+                default=None,
+                help="Column of times, or DATE,TIME. Default: date and time; time, timestamp, datetime or date; "
+                "year, month, day, hour; t.",
             ),
             click.option("--trust", multiple=True, type=_PATH, help="Public key whose signatures count; repeatable."),
             click.option("--allow-unsigned", is_flag=True, help="Accept bundles and fusions that nobody signed."),
@@ -91,7 +94,7 @@ def fit(
     from edge_sdk.fusion.file import write_fusion
 
     models = _models((first, *bundles), trust, allow_unsigned)
-    given = record(Table.read(data, time=time), models, target=target, group=group)
+    given = record(Table.read(data, time=time).apart(group), models, target=target, group=group)
     with terminal.progress("trying methods"):
         found = fitting.fit(
             given,
@@ -160,11 +163,11 @@ def evaluate(
             raise ConfigError(f"{fusion} was fitted with model {name!r}; name its bundle too.")
         if digest not in {"", named[name]}:
             terminal.warning(f"{fusion} was fitted with another bundle of {name!r}: its weights may not fit this one.")
-    table = Table.read(data, time=time)
+    table = Table.read(data, time=time).apart(group)
     given = record(table, models, target=target, group=group)
     learned = None
     if train is not None:
-        other = Table.read(train, time=time)
+        other = Table.read(train, time=time).apart(group)
         seen = record(other, models, target=target, group=group)
         learned = (early.Features.of(other, models, seen), seen)
     by_name = {model.name: model for model in models}

@@ -38,9 +38,11 @@ class Features:
             cut = windows(table, model)
             length = model.bundle.manifest.windowing.length
             lasts = [2**power for power in range(length.bit_length()) if 2**power <= length]
-            means = np.array([np.concatenate([one.samples[-last:].mean(axis=0) for last in lasts]) for one in cut])
-            place = {one.end_ns: index for index, one in enumerate(cut)}
-            rows = np.array([place.get(t_ns, -1) for t_ns in record.t_ns.tolist()], dtype=np.intp)
+            means = np.array(
+                [np.concatenate([one.samples[-last:].mean(axis=0) for last in lasts]) for one in cut.values()]
+            )
+            place = {key: index for index, key in enumerate(cut)}
+            rows = np.array([place.get(key, -1) for key in table.keys(record)], dtype=np.intp)
             fresh = record.opinions[model.name].fresh & (rows >= 0)
             block = np.zeros((len(record), means.shape[1] + 1))
             block[fresh, :-1], block[:, -1] = means[rows[fresh]], fresh

@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from edge_sdk.base.errors import CalibrationError, EdgeError
 from edge_sdk.contract.trust import SigningKey, Trust
 from edge_sdk.fitting.cli import fuse
-from edge_sdk.fitting.table import Table
+from edge_sdk.fitting.table import Table, opinion, record
 from edge_sdk.fusion.file import read_fusion
+from edge_sdk.inference.model import Model
 from tests.models import CHANNELS, LABELS, LENGTH, expected, tiny_bundle, weights
 
 
@@ -111,3 +112,50 @@ def test_a_table_names_the_column_that_is_missing_and_the_value_that_is_wrong(tm
         table.numbers(["lux"])
     assert list(table.groups("day")) == ["y", "x"]
     assert list(table.groups("month")) == ["1970-01", "2026-03"]
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        ("Date,Time,lux\n2017/12/22,10:49:41,5\n", None),
+        ("on,at,lux\n2017-12-22,10:49:41,5\n", "on,at"),
+        ("year,month,day,hour,minute,second,lux\n2017,12,22,10,49,41,5\n", None),
+        ("time,t,lux\n2017-12-22T10:49:41Z,21.5,5\n", None),
+        ("time,lux\n2017-12-22T11:49:41+01:00,5\n", None),
+        ("t,lux\n1513939781,5\n", None),
+    ],
+)
+def test_a_table_tells_its_times_from_one_column_from_two_or_from_their_parts(
+    tmp_path: Path, text: str, more: str | None
+) -> None:
+    (tmp_path / "data.csv").write_text(text)
+    table = Table.read(tmp_path / "data.csv", time=more)
+    assert table.t_ns.tolist() == [1_513_939_781_000_000_000]
+    assert table.groups("day") == ["2017-12-22"]
+    assert table.column("lux") == ["5"]
+
+
+def test_stations_that_measure_at_the_same_times_are_series_of_their_own(folder: Path) -> None:
+    together = folder / "both.csv"
+    with (folder / "data.csv").open(encoding="utf-8") as file:
+        [header, *lines] = [line.rstrip("\n").rsplit(",", 1)[0] for line in file]
+    lines = lines[: 20 * LENGTH]
+    both = [f"{line},{name}" for line in lines for name in ("north", "south")]
+    together.write_text("\n".join([f"{header},place", *both]) + "\n")
+    model = Model.open(folder / "good.edge", trust=Trust.of([folder / "key.pub"]))
+
+    table = Table.read(together).apart("place")
+    given = record(table, [model], target="truth", group="place")
+
+    assert [name for name, _ in table.series()] == ["north", "south"]
+    assert set(given.groups.tolist()) == {"north", "south"}
+    north, south = (given.take(rows) for _, rows in given.splits())
+    assert np.array_equal(north.t_ns, south.t_ns)
+    assert np.array_equal(north.truth, south.truth)
+    said = given.opinions["good"].probabilities
+    again = opinion(table, model, lambda samples: samples, given).probabilities
+    assert said is not None
+    assert again is not None
+    assert np.array_equal(said, again)
+    assert (said.argmax(axis=1) == given.truth).mean() > 0.6
+    assert not Table.read(folder / "data.csv").apart("shift").groups_apart
