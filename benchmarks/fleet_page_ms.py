@@ -19,7 +19,11 @@ from edge_sdk.contract.envelope import encode_result
 from edge_sdk.contract.topics import Kind
 from edge_sdk.monitor.accounts import Accounts
 from edge_sdk.monitor.alerts.book import AlertBook
+from edge_sdk.monitor.commands.book import CommandBook
+from edge_sdk.monitor.commands.desk import Desk
+from edge_sdk.monitor.config import BrokerConfig
 from edge_sdk.monitor.ingest import IngestState
+from edge_sdk.monitor.program import connector
 from edge_sdk.monitor.store.base import Committed
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.sqlite import SqliteStore
@@ -55,8 +59,15 @@ class Fleet:
         self.take(messages)
         reader = stack.enter_context(StoreReader(directory / "monitor.db", silent_after_s=1e9))
         book, accounts, clock = AlertBook(directory / "alerts", [], []), Accounts(directory / "accounts"), SystemClock()
+        desk = Desk(connector(BrokerConfig()), CommandBook(directory / "commands"), clock)
         app = make_app(
-            reader, accounts=accounts, book=book, clock=clock, state=self.state, is_stopping=lambda: server.is_stopping
+            reader,
+            accounts=accounts,
+            book=book,
+            desk=desk,
+            clock=clock,
+            state=self.state,
+            is_stopping=lambda: server.is_stopping,
         )
         server = WebServer(Guard(app, accounts=accounts, clock=clock, only_loopback=True), "127.0.0.1", 0)
         self.url = server.url

@@ -77,6 +77,7 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
         longitude: Degrees east, when configured.
         streams: Its streams.
         models: Its models, with the backends really in use.
+        commands: Commands over MQTT that its configuration allows; empty = none, or it does not say.
         started: When the process started, UTC.
     """
 
@@ -91,6 +92,7 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
     longitude: float | None = None
     streams: tuple[str, ...] = ()
     models: tuple[ModelInUse, ...] = ()
+    commands: tuple[str, ...] = ()
     started: datetime
 
 

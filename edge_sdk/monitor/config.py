@@ -14,6 +14,9 @@ from edge_sdk.monitor.alerts.rules import Rule
 from edge_sdk.monitor.store.base import Limits
 from edge_sdk.monitor.store.database import is_url
 
+QuickVerb = Literal["ping", "rebirth", "snapshot", "log-level", "pause"]
+"""What the page may command; changes of configuration and bundles are for `edge-sdk remote`."""
+
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the broker is and who we are there.
@@ -79,6 +82,7 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         accounts: The file with users and API keys; None = the store's name with ``.accounts`` behind it.
         silent_after_s: A station that should be online and said nothing for so long is shown as silent.
         requests_per_s: A user, a key or an address may ask the API so often in the long run; 0 = no bound.
+        commands: What operators may command stations from the page; each station must allow it too. Empty = nothing.
     """
 
     enabled: bool = True
@@ -88,6 +92,7 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     accounts: Path | None = None
     silent_after_s: float = 90.0
     requests_per_s: float = 100.0
+    commands: tuple[QuickVerb, ...] = ("ping", "rebirth", "snapshot", "log-level", "pause")
 
     def __post_init__(self) -> None:
         if (self.certificate_file is None) != (self.key_file is None):

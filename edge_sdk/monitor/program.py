@@ -22,6 +22,8 @@ from edge_sdk.monitor.alerts.book import AlertBook
 from edge_sdk.monitor.alerts.sinks import Sink, open_sink
 from edge_sdk.monitor.alerts.survey import Survey
 from edge_sdk.monitor.alerts.watch import AlertWatch
+from edge_sdk.monitor.commands.book import CommandBook
+from edge_sdk.monitor.commands.desk import Desk
 from edge_sdk.monitor.config import BrokerConfig, MonitorConfig, accounts_path, parse_listen
 from edge_sdk.monitor.ingest import Ingest, filters
 from edge_sdk.monitor.retention import Retention
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _GRACE_S = 8.0
+_RESULTS, _COMMANDS = 20_000, 100  # so many may be on their way to us unacknowledged
 
 
 async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None, directory: Path | None = None) -> None:
@@ -60,15 +63,17 @@ async def run_monitor(config: MonitorConfig, *, ready_file: Path | None = None, 
             StoreReader(config.place, silent_after_s=config.web.silent_after_s) as reader,
             StoreReader(config.place) as surveyed,
             contextlib.closing(_book(config)) as book,
+            contextlib.closing(CommandBook(_beside(config, "commands"))) as commands,
         ):
             sinks = {name: _sink(options, directory or Path()) for name, options in config.alerts.sinks.items()}
             survey = Survey(surveyed, config.alerts.rules)
             watch = AlertWatch(
                 book, sinks, reader, clock, config.alerts.interval_s, survey, config.alerts.survey_interval_s
             )
-            server = _server(config, ingest, reader, book) if config.web.enabled else None
+            desk = _desk(config, commands, clock)
+            server = _server(config, ingest, reader, book, desk) if config.web.enabled else None
             with _telemetry(config, book, clock):
-                await _run(config, ingest, watch, server, ready_file)
+                await _run(config, ingest, watch, desk, server, ready_file)
     finally:
         store.close()
 
@@ -147,8 +152,16 @@ def _telemetry(config: MonitorConfig, book: AlertBook, clock: SystemClock) -> It
 
 
 def _book(config: MonitorConfig) -> AlertBook:
-    path = config.store.with_name(config.store.name + ".alerts")
-    return AlertBook(path, config.alerts.rules, config.alerts.sinks)
+    return AlertBook(_beside(config, "alerts"), config.alerts.rules, config.alerts.sinks)
+
+
+def _beside(config: MonitorConfig, what: str) -> Path:
+    return config.store.with_name(f"{config.store.name}.{what}")
+
+
+def _desk(config: MonitorConfig, book: CommandBook, clock: SystemClock) -> Desk:
+    broker = msgspec.structs.replace(config.broker, client_id=f"{config.broker.client_id}-commands", session_expiry_s=0)
+    return Desk(connector(broker, window=_COMMANDS), book, clock, config.web.commands)
 
 
 def _sink(options: dict[str, Any], directory: Path) -> Sink:
@@ -156,7 +169,7 @@ def _sink(options: dict[str, Any], directory: Path) -> Sink:
     return open_sink(options["kind"], fields, directory=directory)
 
 
-def _server(config: MonitorConfig, ingest: Ingest, reader: StoreReader, book: AlertBook) -> WebServer:
+def _server(config: MonitorConfig, ingest: Ingest, reader: StoreReader, book: AlertBook, desk: Desk) -> WebServer:
     try:
         from edge_sdk.monitor.web.fastapi import make_app
         from edge_sdk.monitor.web.guard import Guard, is_loopback
@@ -176,6 +189,7 @@ def _server(config: MonitorConfig, ingest: Ingest, reader: StoreReader, book: Al
         reader,
         accounts=accounts,
         book=book,
+        desk=desk,
         clock=ingest.clock,
         state=ingest.state,
         is_secure=config.web.certificate_file is not None,
@@ -193,7 +207,12 @@ def _server(config: MonitorConfig, ingest: Ingest, reader: StoreReader, book: Al
 
 
 async def _run(
-    config: MonitorConfig, ingest: Ingest, watch: AlertWatch, server: WebServer | None, ready_file: Path | None
+    config: MonitorConfig,
+    ingest: Ingest,
+    watch: AlertWatch,
+    desk: Desk,
+    server: WebServer | None,
+    ready_file: Path | None,
 ) -> None:
     url = server.url if server else None
     retention = Retention(ingest.store, config.retention, ingest.clock)
@@ -213,6 +232,7 @@ async def _run(
             group.start_soon(watch.run, name=watch.name)
             group.start_soon(retention.run, name=retention.name)
             if server:
+                group.start_soon(desk.run, name=desk.name)
                 group.start_soon(owned, server.run, name=server.name)
             if ready_file is not None:
                 _write_ready(ready_file, url, config.store)
@@ -228,7 +248,7 @@ async def _run(
             group.cancel_scope.cancel()
 
 
-def connector(broker: BrokerConfig) -> Callable[[], Transport]:
+def connector(broker: BrokerConfig, *, window: int = _RESULTS) -> Callable[[], Transport]:
     """What makes the monitor's connection: a persistent session, so that the broker keeps what comes meanwhile."""
     tls = Tls(ca_file=broker.ca_file, certificate_file=broker.certificate_file, key_file=broker.key_file)
     addresses = [
@@ -244,7 +264,7 @@ def connector(broker: BrokerConfig) -> Callable[[], Transport]:
             client_id=broker.client_id,
             clean_start=False,
             session_expiry_s=broker.session_expiry_s,
-            receive_window=20_000,
+            receive_window=window,
         )
 
     return connect

@@ -234,6 +234,7 @@ class Assembly:
             longitude=place.longitude if place else None,
             streams=tuple(pipeline.stream for pipeline in pipelines),
             models=tuple(model.in_use() for pipeline in pipelines for model in pipeline.models),
+            commands=self.config.remote.allow,
             started=to_datetime(started_ns),
         )
 

@@ -15,10 +15,12 @@ from edge_sdk.base.clock import Clock
 from edge_sdk.base.errors import StoreError
 from edge_sdk.monitor.accounts import Accounts
 from edge_sdk.monitor.alerts.book import AlertBook
+from edge_sdk.monitor.commands.desk import Desk
 from edge_sdk.monitor.ingest import IngestState
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.web.accounts_api import add_accounts
 from edge_sdk.monitor.web.alerts_api import add_alerts
+from edge_sdk.monitor.web.commands_api import add_commands
 from edge_sdk.monitor.web.document import Problem, describe, json_of
 from edge_sdk.monitor.web.fleet_api import add_fleet
 from edge_sdk.monitor.web.live import add_live
@@ -34,6 +36,7 @@ def make_app(
     *,
     accounts: Accounts,
     book: AlertBook,
+    desk: Desk,
     clock: Clock,
     state: IngestState,
     is_secure: bool = False,
@@ -45,6 +48,7 @@ def make_app(
         reader: The store.
         accounts: Who may log in.
         book: The alerts.
+        desk: Where stations are commanded.
         clock: The time.
         state: How ingest is.
         is_secure: Whether it is served by TLS: then the session's cookie travels by TLS alone.
@@ -72,6 +76,7 @@ def make_app(
     add_fleet(app, reader, clock)
     add_results(app, reader)
     add_alerts(app, book, clock)
+    add_commands(app, desk, reader, clock)
     add_accounts(app, accounts, clock, is_secure=is_secure)
     add_live(app, reader, clock, state, is_stopping)
     _add_pages(app)

@@ -1,5 +1,6 @@
-// One station: the fused result over time, who contributed, health, events, models.
+// One station: the fused result over time, who contributed, health, events, models, commands.
 import { age, answer, chip, colour, count, get, h, nowMs, percent, setText, time } from "./dom.js";
+import { commands } from "./commands.js";
 import { healthChart, labelChart, lanes, legend, valueLines } from "./chart.js";
 import { downloads, rangePicker } from "./range.js";
 import { table as dataTable } from "./table.js";
@@ -22,6 +23,7 @@ export function stationPage(page, fleet, site, station) {
   const parts = dataTable({ id: "contributors", label: "Contributors now", columns: ["Model", "State", "Says", "Confidence", { title: "Weight", number: true }, { title: "Age", number: true }] });
   const models = dataTable({ id: "models", label: "Models in use", columns: ["Model", "Runs on", "Variant", "Bundle"] });
   const events = dataTable({ id: "events", label: "Events", columns: ["Severity", "When", "What", "Message"] });
+  const orders = commands(site, station);
   const facts = h("dl", { class: "facts", id: "facts" });
   const noEvents = h("p", { class: "empty" }, "Nothing has been reported.");
   const card = (id, title, ...content) => h("section", { id, class: "card", "aria-labelledby": `${id}-title` }, h("h2", { id: `${id}-title` }, title), ...content);
@@ -36,6 +38,7 @@ export function stationPage(page, fleet, site, station) {
     h("div", { class: "columns" }, card("health-card", "Health", health), card("station-facts", "Station", facts)),
     card("models", "Models in use", models.box),
     card("events", "Events", events.box, noEvents),
+    card("commands", "Commands", ...orders.elements),
   );
 
   function note() {
@@ -77,6 +80,7 @@ export function stationPage(page, fleet, site, station) {
       const found = await get("/api/events", { site, station, limit: 50 });
       noEvents.hidden = found.length > 0;
       events.put(found.map((one) => h("tr", { data: { event: one.name } }, h("td", {}, chip(one.severity)), h("td", {}, time(one.t_ns)), h("td", {}, h("code", {}, one.name)), h("td", { class: "wide" }, one.message))));
+      orders.look(detail);
       problem.hidden = true;
     } catch (error) { problem.hidden = false; setText(problem, error.message); }
     busy = false;
@@ -151,5 +155,5 @@ export function stationPage(page, fleet, site, station) {
   fleet.listeners.add(listener);
   const timer = setInterval(() => { if (!picker.isFixed || !drawn) refresh(); }, 2000);
   refresh();
-  return () => { open = false; fleet.listeners.delete(listener); clearInterval(timer); };
+  return () => { open = false; orders.stop(); fleet.listeners.delete(listener); clearInterval(timer); };
 }

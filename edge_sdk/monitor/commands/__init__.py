@@ -1,0 +1,1 @@
+"""Commands to stations: given on the page, written down with their answers."""
