@@ -110,6 +110,20 @@ class ModelLatency(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float
 
 
+class InputSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model was last given, in two numbers for each channel: enough to see a sensor drift.
+
+    Attributes:
+        t: End of the window, UTC.
+        mean: Of the window, for each channel; of more than 16 channels, of all together.
+        spread: Standard deviation within the window, likewise.
+    """
+
+    t: datetime
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The payload of ``health``: numbers of the last minute or so.
 
@@ -128,6 +142,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
         rss_bytes: Resident memory of the process.
         card_written_bytes: What has been written to the disk of the outbox since boot, by anybody.
         latencies: How long each model takes, by stream and model: ``movement.accelerometer``.
+        inputs: The newest window of each model, by stream and model, in short.
         flags: Short words worth a person's eye.
     """
 
@@ -145,6 +160,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: int | None = None
     card_written_bytes: int | None = None
     latencies: dict[str, ModelLatency] = {}
+    inputs: dict[str, InputSummary] = {}
     flags: tuple[str, ...] = ()
 
 

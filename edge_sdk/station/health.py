@@ -8,6 +8,7 @@ from edge_sdk.base.clock import Clock, ClockState, to_datetime
 from edge_sdk.contract.events import Health, ModelLatency
 from edge_sdk.outbox.base import Outbox
 from edge_sdk.runtime.latency import Latency
+from edge_sdk.station.inputs import summaries
 from edge_sdk.station.vitals import Vitals
 from edge_sdk.station.works import Works
 
@@ -44,6 +45,7 @@ def health_of(
         latencies={
             f"{stream}.{model}": _told(latency) for (stream, model), latency in works.latencies.items() if len(latency)
         },
+        inputs=summaries(works.streams),
         flags=unsynced + throttled + works.flags,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
@@ -11,6 +11,7 @@ from edge_sdk.contract.envelope import OutboxRow, encode_body, encode_pack, enco
 from edge_sdk.contract.events import (
     Birth,
     Health,
+    InputSummary,
     ModelInUse,
     Severity,
     StationEvent,
@@ -92,10 +93,17 @@ class Talker:
         status = Status(station=self.station, state=state, epoch=self.epoch)
         return Message(self.topic(Kind.STATUS), encode_event(status), retain=True)
 
-    def health(self, seconds: int = 0, *, backlog: int = 0, oldest: int = 1) -> Message:
+    def health(
+        self,
+        seconds: int = 0,
+        *,
+        backlog: int = 0,
+        oldest: int = 1,
+        inputs: Mapping[str, InputSummary] | None = None,
+    ) -> Message:
         health = Health(
             station=self.station, t=self.start + timedelta(seconds=seconds), outbox_rows=backlog, outbox_bytes=4096,
-            epoch=self.epoch, oldest=oldest, temperature_c=51.0,
+            epoch=self.epoch, oldest=oldest, temperature_c=51.0, inputs=dict(inputs or {}),
         )  # fmt: skip
         return Message(self.topic(Kind.HEALTH), encode_event(health))
 

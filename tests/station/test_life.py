@@ -230,6 +230,7 @@ def test_status_is_told_on_this_machine(config: Path) -> None:
     assert "edge_station_working 1" in metrics
     assert summary["birth"]["models"][0]["name"] == "tiny"
     assert summary["health"]["latencies"]["level.tiny"]["windows"] > 0
+    assert len(summary["health"]["inputs"]["level.tiny"]["mean"]) == 2
 
 
 def test_a_status_port_that_is_taken_is_a_warning(config: Path, broker: RunningBroker) -> None:

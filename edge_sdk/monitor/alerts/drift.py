@@ -7,7 +7,8 @@ from math import log, sqrt
 
 FLOOR = 1e-4
 """A share of zero counts as this much: a label that was never there before is far away, and not infinitely far."""
-_SURE = 1.95  # of the Kolmogorov distribution: exceeded by chance once in a thousand times
+CHANCE = 1e-3
+"""A distance that chance exceeds less often than so is none of chance."""
 
 
 def population_stability(before: Mapping[str, float], now: Mapping[str, float]) -> float:
@@ -37,6 +38,13 @@ def kolmogorov_smirnov(before: Sequence[float], now: Sequence[float]) -> float:
     return distance
 
 
-def by_chance(before: int, now: int) -> float:
-    """A distance that samples of these sizes exceed by chance once in a thousand times."""
-    return _SURE * sqrt((before + now) / (before * now)) if before and now else 1.0
+def by_chance(before: int, now: int, *, of: int = 1) -> float:
+    """A distance that the greatest of so many pairs of samples exceeds by chance once in a thousand times.
+
+    Args:
+        before: Samples in the one.
+        now: Samples in the other.
+        of: How many pairs are looked at (Bonferroni).
+    """
+    sure = sqrt(-log(CHANCE / of / 2) / 2)  # quantile of the Kolmogorov distribution
+    return sure * sqrt((before + now) / (before * now)) if before and now else 1.0

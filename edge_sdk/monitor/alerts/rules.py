@@ -44,9 +44,11 @@ class When(str, Enum):
     """Population stability index of fused labels, `window_s` against `reference_s` before; 0.25 is another world."""
     CONFIDENCE_DRIFT = "confidence_drift"
     """Kolmogorov-Smirnov distance of contributors' confidence, likewise; what chance explains counts as 0."""
+    INPUT_DRIFT = "input_drift"
+    """The same of what models are given: mean and spread of each channel of their windows, as health tells them."""
 
 
-SURVEYED = {When.SENSORS_DISAGREE, When.LABEL_DRIFT, When.CONFIDENCE_DRIFT}
+SURVEYED = {When.SENSORS_DISAGREE, When.LABEL_DRIFT, When.CONFIDENCE_DRIFT, When.INPUT_DRIFT}
 """What one result cannot answer: see `Survey`."""
 _BELOW = {When.VALUE_BELOW, When.CONFIDENCE_BELOW}
 _WITH_THRESHOLD = {

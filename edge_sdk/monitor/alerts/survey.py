@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from msgspec import UNSET
 
+from edge_sdk.contract.events import InputSummary
 from edge_sdk.contract.prediction import ContributorState
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.monitor.alerts.around import Signs
@@ -52,6 +54,9 @@ class Survey:
                         self.signs[rule.name, view.site, view.station] = max(found, key=lambda one: one.level)
 
     def _streams(self, rule: Rule, view: StationView) -> Iterable[Signs | None]:
+        if rule.when is When.INPUT_DRIFT:
+            yield self._inputs(rule, view)
+            return
         for latest in view.streams:
             if rule.stream in {None, latest.stream}:
                 window = (latest.t_ns - round(rule.window_s * 1e9), latest.t_ns + 1)
@@ -67,6 +72,21 @@ class Survey:
                         for low, high in (before, window)
                     )
                     yield _labels(latest.stream, *counts)
+
+    def _inputs(self, rule: Rule, view: StationView) -> Signs | None:
+        newest_ns = self.reader.newest_health_ns(view.site, view.station)
+        if newest_ns is None:
+            return None
+        window = (newest_ns - round(rule.window_s * 1e9), newest_ns + 1)
+        before = (window[0] - round(rule.reference_s * 1e9), window[0])
+        was, is_ = (
+            _numbers(
+                self.reader.inputs(view.site, view.station, start_ns=max(0, low), end_ns=max(0, high), picks=SAMPLES),
+                rule.stream,
+            )
+            for low, high in (before, window)
+        )
+        return input_drift(was, is_)
 
     def _results(self, view: StationView, stream: str, span: tuple[int, int]) -> list[FusedResult]:
         picked = self.reader.picks(
@@ -115,6 +135,36 @@ def _confidence(stream: str, before: dict[str, list[float]], now: dict[str, list
         level = distance if distance > by_chance(len(was), len(is_)) else 0.0
         means = f"mean {sum(was) / len(was):.2f} before, {sum(is_) / len(is_):.2f} now"
         found.append(Signs(level, f"{stream}: confidence of {model} has moved by {distance:.2f} (KS; {means})"))
+    return max(found, key=lambda one: one.level, default=None)
+
+
+def _numbers(told: Iterable[dict[str, InputSummary]], stream: str | None) -> dict[str, list[float]]:
+    """Mean and spread over time, by model and channel; a window that was told twice counts once."""
+    found: dict[str, list[float]] = {}
+    last: dict[str, datetime] = {}
+    for one in told:
+        for model, said in one.items():
+            if (stream is None or model.startswith(f"{stream}.")) and last.get(model) != said.t:
+                last[model] = said.t
+                for what, values in (("mean", said.mean), ("spread", said.spread)):
+                    for channel, value in enumerate(values, start=1):
+                        found.setdefault(f"{what} of channel {channel} of {model}", []).append(value)
+    return found
+
+
+def input_drift(before: dict[str, list[float]], now: dict[str, list[float]]) -> Signs | None:
+    """The greatest Kolmogorov-Smirnov distance of one of these numbers; what chance explains is none."""
+    pairs = [
+        (name, before[name], now[name])
+        for name in sorted(before.keys() & now.keys())
+        if min(len(before[name]), len(now[name])) >= ENOUGH
+    ]
+    found = []
+    for name, was, is_ in pairs:
+        distance = kolmogorov_smirnov(was, is_)
+        level = distance if distance > by_chance(len(was), len(is_), of=len(pairs)) else 0.0
+        moved = f"{sum(was) / len(was):.3g} before, {sum(is_) / len(is_):.3g} now"
+        found.append(Signs(level, f"inputs: {name} has moved by {distance:.2f} (KS; {moved})"))
     return max(found, key=lambda one: one.level, default=None)
 
 

@@ -171,3 +171,13 @@ LAST_OF_STRETCHES = (
     "  ORDER BY t_ns DESC LIMIT 1)"
     " FROM stretch"
 )
+
+# ?1 station, ?2 first, ?3 end, ?4 how many: what models were given, as the last health message of each stretch says.
+LAST_INPUTS = (
+    "WITH RECURSIVE stretch(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM stretch WHERE n + 1 < ?4)"
+    " SELECT (SELECT inputs FROM health WHERE station = ?1 AND inputs IS NOT NULL"
+    "  AND t_ns >= ?2 + (?3 - ?2) / ?4 * n"
+    "  AND t_ns < CASE WHEN n + 1 = ?4 THEN ?3 ELSE ?2 + (?3 - ?2) / ?4 * (n + 1) END"
+    "  ORDER BY t_ns DESC LIMIT 1)"
+    " FROM stretch"
+)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge_sdk.contract.events import Birth, Health
-from edge_sdk.monitor.store.chart import LAST_OF_STRETCHES, POSTGRES, SQLITE, buckets, grid, label_counts
+from edge_sdk.contract.events import Birth, Health, InputSummary
+from edge_sdk.monitor.store.chart import LAST_INPUTS, LAST_OF_STRETCHES, POSTGRES, SQLITE, buckets, grid, label_counts
 from edge_sdk.monitor.store.database import is_url
 from edge_sdk.monitor.store.inventory import BundleInField, bundles
 from edge_sdk.monitor.store.place import open_reader
@@ -32,6 +32,7 @@ from edge_sdk.monitor.store.views import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_INPUTS = msgspec.json.Decoder(dict[str, InputSummary])
 _RANGES = msgspec.json.Decoder(tuple[tuple[int, int], ...])
 _STATION = (
     "SELECT id, site, station, state, state_ns, last_seen_ns, version, board, backends, fallback, latitude,"
@@ -245,6 +246,23 @@ class StoreReader:
         """The last result of each of `picks` stretches of ``[start_ns, end_ns)``, in order of time."""
         sources = [row[0] for row in self._sources_of(site, station)]
         return self._picks(sources, stream, start_ns, end_ns, picks)
+
+    def newest_health_ns(self, site: str, station: str) -> int | None:
+        """When the station's newest health message was taken, by its own clock; None = there is none."""
+        [(newest,)] = self._all(
+            "SELECT max(t_ns) FROM health JOIN stations ON stations.id = health.station"
+            " WHERE site = ?1 AND stations.station = ?2",
+            (site, station),
+        )
+        return None if newest is None else int(newest)
+
+    def inputs(
+        self, site: str, station: str, *, start_ns: int, end_ns: int, picks: int
+    ) -> list[dict[str, InputSummary]]:
+        """What models were given, by stream and model: the last word of each of `picks` stretches, in order of time."""
+        rows = self._all("SELECT id FROM stations WHERE site = ?1 AND station = ?2", (site, station))
+        found = [one for (number,) in rows for one in self._all(LAST_INPUTS, (number, start_ns, end_ns, picks))]
+        return [_INPUTS.decode(one) for (one,) in found if one is not None]
 
     def _sources_of(self, site: str, station: str) -> list[tuple[int, int]]:
         """Outboxes of a station: their ids, and the event time up to which raw results may be missing."""

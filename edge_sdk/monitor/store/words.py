@@ -171,9 +171,11 @@ class Words:
             (health.outbox_rows, health.temperature_c, encode_event(health), station.id),
         )
         self._db.execute(
-            "INSERT INTO health VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (station.id, t_ns, health.outbox_rows, health.outbox_bytes, health.temperature_c, health.rss_bytes),
-        )
+            "INSERT INTO health (station, t_ns, backlog, outbox_bytes, temperature_c, rss_bytes, inputs)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (station.id, t_ns, health.outbox_rows, health.outbox_bytes, health.temperature_c, health.rss_bytes,
+             msgspec.json.encode(health.inputs) if health.inputs else None),
+        )  # fmt: skip
 
     def _event(self, station: KnownStation, notice: Notice, event: StationEvent) -> None:
         self._db.execute(

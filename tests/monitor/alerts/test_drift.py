@@ -43,3 +43,15 @@ def test_samples_of_one_source_are_seldom_further_apart_than_chance_allows() -> 
     )
 
     assert far <= 4
+
+
+def test_of_many_pairs_the_furthest_is_seldom_beyond_chance() -> None:
+    rng = random.Random(6)
+
+    def furthest() -> float:
+        return max(
+            kolmogorov_smirnov([rng.random() for _ in range(60)], [rng.random() for _ in range(60)]) for _ in range(20)
+        )
+
+    assert sum(furthest() > by_chance(60, 60, of=20) for _ in range(100)) <= 1
+    assert by_chance(60, 60) < by_chance(60, 60, of=20)

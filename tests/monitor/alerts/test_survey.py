@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from edge_sdk.base.clock import from_datetime
 from edge_sdk.contract.envelope import OutboxRow, encode_body, encode_pack
+from edge_sdk.contract.events import InputSummary
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.contract.topics import Kind
 from edge_sdk.monitor.alerts.book import AlertBook
@@ -28,8 +29,9 @@ GATE = Talker()
 DRIFT = Rule(name="drift", when=When.LABEL_DRIFT, threshold=0.25, window_s=600, reference_s=3600)
 UNSURE = Rule(name="unsure", when=When.CONFIDENCE_DRIFT, threshold=0.3, window_s=600, reference_s=3600)
 QUARREL = Rule(name="quarrel", when=When.SENSORS_DISAGREE, threshold=0.3, window_s=600)
+MOVED = Rule(name="moved", when=When.INPUT_DRIFT, threshold=0.5, window_s=600, reference_s=3600)
 APART = Rule(name="apart", when=When.NEIGHBOURS_DISAGREE, threshold=0.7)
-RULES = (DRIFT, UNSURE, QUARREL, APART)
+RULES = (DRIFT, UNSURE, MOVED, QUARREL, APART)
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Room:
 
     directory: Path
     seq: int = 0
+    measured: int = 0
     now_ns: int = from_datetime(START)
     store: SqliteStore = field(init=False)
 
@@ -62,6 +65,18 @@ class Room:
             rows.append(OutboxRow(self.seq, one.stream, encode_body(replace(one, **changes)), 0))
         pack = encode_pack(rows, station=talker.station, epoch=talker.epoch)
         messages = [talker.status(), Message(talker.topic(Kind.PACK), pack)]
+        self.now_ns += 10**9
+        self.store.commit(verify_all(messages, max_payload_bytes=1 << 20), now_ns=self.now_ns)
+
+    def measure(self, count: int, mean: Callable[[int], float], *, again: bool = False) -> None:
+        """So many health messages, ten seconds apart; `again` tells the same window each time."""
+        first = self.measured
+        messages = [GATE.status()]
+        for _ in range(count):
+            self.measured += 1
+            at = START + timedelta(seconds=10 * (first + 1 if again else self.measured))
+            said = InputSummary(t=at, mean=(0.5, mean(self.measured)), spread=(1.0, 2.0 + 0.01 * (self.measured % 5)))
+            messages.append(GATE.health(10 * self.measured, inputs={"activity.accelerometer": said}))
         self.now_ns += 10**9
         self.store.commit(verify_all(messages, max_payload_bytes=1 << 20), now_ns=self.now_ns)
 
@@ -171,3 +186,26 @@ def test_a_value_far_from_its_neighbours_stands_apart(room: Room) -> None:
     room.judge()
 
     assert room.firing()["apart"] == "activity is 24 °C, 3.9 from its neighbours' middle"
+
+
+def noise(number: int) -> float:
+    return 9.8 + 0.1 * (number * 7919 % 100) / 100
+
+
+def test_a_sensor_that_measures_otherwise_than_before_is_told_by_its_windows(room: Room) -> None:
+    room.measure(300, noise)
+    assert not room.judge()
+
+    room.measure(50, lambda number: 0.2 + noise(number))
+    room.judge()
+
+    assert "mean of channel 2 of activity.accelerometer has moved by" in room.firing()["moved"]
+    assert "9.85 before, 10" in room.firing()["moved"]
+
+
+def test_the_same_window_told_again_and_again_is_one_window(room: Room) -> None:
+    room.measure(300, noise)
+
+    room.measure(60, lambda number: 99.0, again=True)
+
+    assert not room.judge()

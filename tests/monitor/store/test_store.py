@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from edge_sdk.base.clock import from_datetime
 from edge_sdk.base.errors import StoreError
-from edge_sdk.contract.events import StationState
+from edge_sdk.contract.events import InputSummary, StationState
 from edge_sdk.contract.receipt import Receipt
 from edge_sdk.monitor.store.base import Batch, Committed, Limits, Source, Store
 from edge_sdk.monitor.store.place import open_store
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.verify import verify_all
 from edge_sdk.mqtt.transport import Message
-from tests.monitor.talk import Talker
+from tests.monitor.talk import START, Talker
 
 NOW_NS = 1_795_000_000_000_000_000
 GATE = Talker()
@@ -402,6 +404,23 @@ def test_a_minute_that_was_rolled_up_takes_late_results_in(house: House) -> None
     assert bucket.count == 8
     assert bucket.share == 0.5
     assert bucket.confidence == pytest.approx(0.91)
+
+
+def test_what_models_were_given_is_read_stretch_by_stretch_in_order_of_time(house: House) -> None:
+    def said(number: int) -> dict[str, InputSummary]:
+        at = START + timedelta(seconds=number)
+        return {"activity.gyroscope": InputSummary(t=at, mean=(float(number),), spread=(0.5,))}
+
+    house.take(*(GATE.health(10 * number, inputs=said(number)) for number in range(20)), GATE.health(300))
+    start_ns = from_datetime(START)
+
+    with house.read() as reader:
+        newest_ns = reader.newest_health_ns("north", "gate-1")
+        found = reader.inputs("north", "gate-1", start_ns=start_ns, end_ns=start_ns + 200 * 10**9, picks=10)
+        assert reader.inputs("north", "nobody", start_ns=0, end_ns=1, picks=3) == []
+        assert reader.newest_health_ns("north", "nobody") is None
+    assert newest_ns == start_ns + 300 * 10**9
+    assert [one["activity.gyroscope"].mean for one in found] == [(float(number),) for number in range(1, 20, 2)]
 
 
 def test_old_health_and_events_go_and_new_ones_stay(house: House) -> None:
