@@ -176,7 +176,7 @@ class Trust:
             if not self.allow_unsigned:
                 raise TrustError(
                     "The bundle is not signed. Sign it (`edge-sdk convert … --sign KEY`), or write "
-                    "`allow_unsigned: true` under `trust:` if that is what you want."
+                    "`allow_unsigned: true` under `trust:` (`--allow-unsigned`) if that is what you want."
                 )
             return None
         try:
@@ -192,7 +192,7 @@ class Trust:
             known = ", ".join(trusted.key_id for trusted in self.keys) or "none"
             raise TrustError(
                 f"The bundle is signed by key {key.key_id}, trusted are: {known}. "
-                "If you trust that key, add its .pub file under `trust: keys:`."
+                "If you trust that key, name its .pub file: `--trust FILE`, on a station under `trust: keys:`."
             )
         return key
 

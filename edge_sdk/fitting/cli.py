@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import msgspec
 
 from edge_sdk.base import terminal
 from edge_sdk.base.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_sdk.fusion.file import FusionSpec
+    from edge_sdk.inference.model import Model
 
 _PATH = click.Path(path_type=Path, dir_okay=True)
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -20,7 +27,6 @@ def _common(command: _Command) -> _Command:
     for option in reversed(
         (
             click.option("--data", required=True, type=_PATH, help="CSV: channels of all bundles, times, the truth."),
-            click.option("--target", required=True, help="Column of the truth."),
             click.option("--group", default="day", show_default=True, help="Column that no split may cut through."),
             click.option(
                 "--time",
@@ -43,7 +49,7 @@ def fuse() -> None:
     \b
     Examples:
       edge-sdk fuse fit --bundles light.edge sound.edge co2.edge --data train.csv --target people -o room.fusion
-      edge-sdk fuse evaluate room.fusion --bundles *.edge --data test.csv --target people
+      edge-sdk fuse evaluate room.fusion --data test.csv --html report.html
     """
 
 
@@ -51,6 +57,7 @@ def fuse() -> None:
 @click.option("--bundles", "first", required=True, type=_PATH, help="Bundles of the models, one after the other.")
 @click.argument("bundles", nargs=-1, type=_PATH)
 @_common
+@click.option("--target", required=True, help="Column of the truth.")
 @click.option("--method", default="auto", show_default=True, help="One fuser, or 'auto' to try all.")
 @click.option("--coverage", default=0.9, show_default=True, type=click.FloatRange(0.5, 0.999), help="Of the sets.")
 @click.option("--dwell-s", default=0.0, help="Smooth over time: mean time that the truth stays what it is, seconds.")
@@ -94,7 +101,8 @@ def fit(
     from edge_sdk.fusion.file import write_fusion
 
     models = _models((first, *bundles), trust, allow_unsigned)
-    given = record(Table.read(data, time=time).apart(group), models, target=target, group=group)
+    with _guards_in_one_line(models):
+        given = record(Table.read(data, time=time).apart(group), models, target=target, group=group)
     with terminal.progress("trying methods"):
         found = fitting.fit(
             given,
@@ -104,7 +112,9 @@ def fit(
             smoothing=Smoothing(dwell_s=dwell_s) if dwell_s else None,
             bundles={model.name: model.bundle.digest for model in models},
         )
-    write_fusion(out, found.spec, key=SigningKey.read(sign) if sign else None)
+    files = {model.name: path.name for model, path in zip(models, (first, *bundles), strict=True)}
+    spec = msgspec.structs.replace(found.spec, provenance=found.spec.provenance | {"target": target, "files": files})
+    write_fusion(out, spec, key=SigningKey.read(sign) if sign else None)
     if json_file != "-":
         measure = "accuracy" if given.task == "classification" else "MAE"
         _table(
@@ -124,18 +134,24 @@ def fit(
 
 @fuse.command()
 @click.argument("fusion", type=_PATH)
-@click.option("--bundles", "first", required=True, type=_PATH, help="Bundles of the models, one after the other.")
+@click.option(
+    "--bundles",
+    "first",
+    type=_PATH,
+    help="Bundles of the models, one after the other. Default: those it was fitted with, beside it or in this folder.",
+)
 @click.argument("bundles", nargs=-1, type=_PATH)
 @_common
+@click.option("--target", help="Column of the truth. Default: the one that it was fitted to.")
 @click.option("--train", type=_PATH, help="CSV that early fusion learns from; default: the other groups of --data.")
 @click.option("--html", type=_PATH, help="Also write a page with plots.")
 @terminal.json_option
 def evaluate(
     fusion: Path,
-    first: Path,
+    first: Path | None,
     bundles: tuple[Path, ...],
     data: Path,
-    target: str,
+    target: str | None,
     group: str,
     time: str | None,
     trust: tuple[Path, ...],
@@ -156,7 +172,10 @@ def evaluate(
     from edge_sdk.fusion.file import read_fusion
 
     spec = read_fusion(fusion, _trust(trust, allow_unsigned))
-    models = _models((first, *bundles), trust, allow_unsigned)
+    models = _models((first, *bundles) if first else _fitted_with(fusion, spec), trust, allow_unsigned)
+    target = target or str(spec.provenance.get("target", ""))
+    if not target:
+        raise ConfigError(f"{fusion} does not say what it was fitted to; name the column of the truth: --target NAME.")
     named = {model.name: model.bundle.digest for model in models}
     for name, digest in spec.contributors.items():
         if name not in named:
@@ -164,14 +183,15 @@ def evaluate(
         if digest not in {"", named[name]}:
             terminal.warning(f"{fusion} was fitted with another bundle of {name!r}: its weights may not fit this one.")
     table = Table.read(data, time=time).apart(group)
-    given = record(table, models, target=target, group=group)
+    with _guards_in_one_line(models):
+        given = record(table, models, target=target, group=group)
     learned = None
     if train is not None:
         other = Table.read(train, time=time).apart(group)
         seen = record(other, models, target=target, group=group)
         learned = (early.Features.of(other, models, seen), seen)
     by_name = {model.name: model for model in models}
-    with terminal.progress("trying troubles"):
+    with _guards_in_one_line(()), terminal.progress("trying troubles"):
         lines = scored(
             spec,
             given,
@@ -185,6 +205,39 @@ def evaluate(
     if json_file != "-":
         _table(f"{fusion.name} on {len(given)} moments of {data.name}", short(lines), given.task)
     terminal.write_json(json_file, {"rows": lines})
+
+
+@contextmanager
+def _guards_in_one_line(models: Sequence[Model]) -> Iterator[None]:
+    """Say at the end how often each guard refused, instead of each time that one begins to."""
+    log = logging.getLogger("edge_sdk.inference.model")
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.msg != "guard refuses"
+
+    log.addFilter(keep)
+    try:
+        yield
+    finally:
+        log.removeFilter(keep)
+    for model in models:
+        for name, count in sorted(model.counters.items()):
+            if name.startswith("guards."):
+                reason = name.split(".")[1]
+                terminal.warning(f"{model.name}: {count} windows refused ({reason}); there it counts as rejected.")
+
+
+def _fitted_with(fusion: Path, spec: FusionSpec) -> list[Path]:
+    """The bundles that a fusion was fitted with, by their names as files."""
+    files: dict[str, str] = spec.provenance.get("files", {})
+    found = []
+    for name in spec.contributors:
+        places = [folder / files.get(name, f"{name}.edge") for folder in (fusion.parent, Path())]
+        there = next((place for place in places if place.exists()), None)
+        if there is None:
+            raise ConfigError(f"{fusion} was fitted with {places[0].name}, not found; name all with --bundles.")
+        found.append(there)
+    return found
 
 
 def _contexts(given: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -73,6 +74,34 @@ def test_a_fusion_is_fitted_signed_and_evaluated(folder: Path) -> None:
     low, high = rows[0]["score"]["intervals"]["accuracy"]
     assert low < good < high
     assert "<svg" in report.read_text()
+
+
+def test_a_fusion_knows_its_bundles_and_what_it_was_fitted_to(folder: Path) -> None:
+    fusion = folder / "room.fusion"
+    made = run(folder, "fit", "--sign", str(folder / "key"), "-o", str(fusion), "--method", "vote")
+    assert made.exit_code == 0, made.output
+    arguments = ["evaluate", str(fusion), "--data", str(folder / "data.csv"), "--group", "shift"]
+
+    scored = CliRunner().invoke(fuse, [*arguments, "--trust", str(folder / "key.pub"), "--json", "-"])
+    assert scored.exit_code == 0, scored.output
+    assert {"good alone", "poor alone"} <= {row["method"] for row in json.loads(scored.stdout)["rows"]}
+
+    (folder / "poor.edge").rename(folder / "elsewhere.edge")
+    lost = CliRunner().invoke(fuse, [*arguments, "--trust", str(folder / "key.pub")])
+    assert isinstance(lost.exception, EdgeError)
+    assert "poor.edge, not found; name all with --bundles" in str(lost.exception)
+
+
+def test_what_guards_refuse_is_said_in_one_line(folder: Path) -> None:
+    lines = (folder / "data.csv").read_text(encoding="utf-8").splitlines()
+    first = lines[0].split(",")[1]
+    kept = [line for number, line in enumerate(lines) if not number or number // (LENGTH // 2) % 40]
+    assert first in lines[0]
+    (folder / "data.csv").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    made = run(folder, "fit", "--sign", str(folder / "key"), "-o", str(folder / "room.fusion"), "--method", "vote")
+    assert made.exit_code == 0, made.output
+    assert re.search(r"good: \d+ windows refused \(coverage\)", " ".join(made.stderr.split()))
+    assert "guard refuses" not in made.output
 
 
 def test_a_fusion_without_one_of_its_bundles_is_refused(folder: Path) -> None:
