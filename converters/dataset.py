@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from converters.datafile import read_arrays
 from converters.recipe import Recipe
-from edge_sdk.base.errors import CalibrationError
+from edge_sdk.base.errors import BundleFormatError, CalibrationError
 from edge_sdk.inference.preprocess import Preprocess
 
 Given: TypeAlias = "Dataset | Path | str | NDArray[Any] | tuple[NDArray[Any], NDArray[Any] | None]"
@@ -110,9 +110,17 @@ class Dataset:
         """Windows after the recipe's preprocessing: the same code that the station runs.
 
         Raises:
-            CalibrationError: As `windows`.
+            CalibrationError: As `windows`; or a step cannot take such windows.
+            BundleFormatError: A step's options are wrong.
         """
-        prepared = Preprocess.of(recipe.preprocess).apply(self.windows(recipe))
+        steps, windows = Preprocess.of(recipe.preprocess), self.windows(recipe)
+        try:
+            prepared = steps.apply(windows)
+        except (BundleFormatError, ValueError) as error:
+            raise CalibrationError(
+                f"The {self.name} has windows of {windows.shape[1]} samples of {windows.shape[2]} channels, which "
+                f"preprocessing cannot take: {error} Mend preprocess in the recipe, or the data."
+            ) from error
         return np.ascontiguousarray(prepared, dtype=np.float32)
 
     def classes(self, n_labels: int) -> NDArray[np.int64]:

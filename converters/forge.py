@@ -17,6 +17,7 @@ from converters.scheme import Scheme
 from converters.stage import at, serve
 from edge_sdk.base import plugins
 from edge_sdk.base.errors import ConversionError
+from edge_sdk.inference.layout import fits, shape_after
 from edge_sdk.inference.preprocess import Preprocess
 
 CALIBRATION_LIMIT = 512
@@ -133,7 +134,8 @@ def _made_up(recipe: Recipe, input_shape: tuple[int, ...]) -> NDArray[np.float32
     """Random windows, preprocessed: uniform where a channel has a range, else normal; the same ones each time."""
     length, n_channels = window_shape(input_shape)
     if recipe.windowing is not None:
-        length, n_channels = recipe.windowing.length, max(1, int(np.prod(input_shape)) // recipe.windowing.length)
+        length = recipe.windowing.length
+        n_channels = len(recipe.channels) or max(1, int(np.prod(input_shape)) // length)
     rng = np.random.default_rng(0)
     windows = rng.normal(size=(_MADE_UP, length, n_channels))
     for index, channel in enumerate(recipe.channels[:n_channels]):
@@ -159,13 +161,11 @@ def _inputs(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.float32] | N
         return None
     windows: NDArray[np.float32] = np.load(path, allow_pickle=False)
     length, n_channels = windows.shape[1:]
-    inner = tuple(n for n in input_shape[1:] if n != 1)
-    layouts = (tuple(n for n in (length, n_channels) if n != 1), tuple(n for n in (length * n_channels,) if n != 1))
-    as_image = len(input_shape) == 4 and (input_shape[1] * input_shape[2], input_shape[3]) == (length, n_channels)
-    if inner not in layouts and not as_image:
+    if not fits(input_shape, (length, n_channels)):
         raise ConversionError(
-            f"The model takes {input_shape}; the data has windows of {length} samples of {n_channels} channels. "
-            "Give x as (n, samples, channels) in the model's own order; nothing is transposed unasked."
+            f"The model takes {input_shape}; the data, preprocessed, has windows of {length} samples of {n_channels} "
+            "channels. Give x as (n, samples, channels) in the model's own order; nothing is transposed unasked. Where "
+            "the model wants its channels first, say `- {layout: {order: channels_first}}` last in preprocess."
         )
     return windows.reshape(len(windows), *input_shape[1:])
 
@@ -191,14 +191,14 @@ def _check_same_windows(folder: Path, recipe: Recipe) -> None:
         ConversionError: The data was preprocessed in another shape than the completed recipe's.
     """
     assert recipe.windowing is not None, "a completed recipe has one"
-    said = (recipe.windowing.length, len(recipe.channels))
+    said = shape_after(Preprocess.of(recipe.preprocess), (recipe.windowing.length, len(recipe.channels)))
     for name in ("calibration.npy", "evaluation.npy"):
         if recipe.preprocess and (folder / name).is_file():
             seen = np.load(folder / name, mmap_mode="r").shape[1:]
             if seen != said:
                 raise ConversionError(
-                    f"The data was preprocessed as windows of {seen[0]} samples of {seen[1]} channels, the station "
-                    f"will have {said[0]} of {said[1]}. Say windowing and channels in the recipe."
+                    f"The data, preprocessed, has windows of {seen[0]} samples of {seen[1]} channels, the station will "
+                    f"have {said[0]} of {said[1]}. Say windowing and channels in the recipe."
                 )
 
 

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge_sdk.base.errors import ConfigError, ConversionError, nearest
+from edge_sdk.base.errors import BundleFormatError, ConfigError, ConversionError, nearest
 from edge_sdk.base.ids import check_id
 from edge_sdk.base.yaml import read_plain
 from edge_sdk.contract.manifest import Channel, Step, Windowing
+from edge_sdk.inference.layout import shape_after
+from edge_sdk.inference.preprocess import Preprocess
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,10 +139,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             n_channels = len(channels) or max(1, _size(input_shape) // length)
             if windowing is None:
                 length = _size(input_shape) // n_channels
-        if length * n_channels != _size(input_shape):
+        prepared = _prepared(self.preprocess, (length, n_channels), is_said=windowing is not None and bool(channels))
+        if _size(prepared) != _size(input_shape):
+            became = "" if prepared == (length, n_channels) else f", preprocessed {prepared[0]} of {prepared[1]}"
             raise ConversionError(
                 f"The model takes {input_shape}, that is {_size(input_shape)} numbers; the recipe gives windows of "
-                f"{length} samples of {n_channels} channels = {length * n_channels}. Mend windowing.length or channels."
+                f"{length} samples of {n_channels} channels{became} = {_size(prepared)}. Mend windowing.length, "
+                "channels or preprocess."
             )
         if windowing is None:
             windowing = Windowing(length=length, stride=length, rate_hz=self.rate_hz or 1.0)
@@ -178,6 +183,25 @@ def window_shape(input_shape: tuple[int, ...]) -> tuple[int, int]:
     if not inner:
         return 1, 1
     return _size(inner[:-1]), inner[-1]
+
+
+def _prepared(steps: tuple[Step, ...], window: tuple[int, int], *, is_said: bool) -> tuple[int, int]:
+    """Shape of a window after preprocessing.
+
+    Raises:
+        ConversionError: The steps change it, and the recipe does not say what it was, or they do not work on it.
+    """
+    try:
+        prepared = shape_after(Preprocess.of(steps), window)
+    except BundleFormatError as error:
+        cure = "" if is_said else " Say windowing and channels in the recipe."
+        raise ConversionError(f"{error}{cure}") from error
+    if prepared != window and not is_said:
+        raise ConversionError(
+            f"Preprocessing ({', '.join(step.kind for step in steps)}) changes the shape of a window: what it was "
+            "cannot be told from the model. Say windowing and channels in the recipe."
+        )
+    return prepared
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -19,6 +19,7 @@ from edge_sdk.contract.window import Window
 from edge_sdk.inference.base import Backend, BackendRequest
 from edge_sdk.inference.delegates import Delegate, wanted
 from edge_sdk.inference.guards import Guards, InputGuard, OutputGuard, refuse_probabilities, sum_tolerance
+from edge_sdk.inference.layout import check_fit
 from edge_sdk.inference.opening import answers_to_checks, judge, open_backend
 from edge_sdk.inference.preprocess import Preprocess
 from edge_sdk.inference.standby import Standby
@@ -44,7 +45,7 @@ class Model:
         self._refused = ""
         self._preprocess = Preprocess.of(manifest.preprocess)
         self._input_shape = backend.variant.inputs[0].shape
-        _check_layout(self._input_shape, (manifest.windowing.length, len(manifest.channels)))
+        check_fit(self._input_shape, self._preprocess, (manifest.windowing.length, len(manifest.channels)))
         self._exponent, self._error_std = 1.0 / manifest.temperature, manifest.error_std
         self._classifies = manifest.task == "classification"
         n_answers = int(np.prod(backend.variant.outputs[0].shape))
@@ -224,15 +225,4 @@ class Model:
             reason=reason,
             observed_ns=window.observed_ns,
             clock=window.clock,
-        )
-
-
-def _check_layout(input_shape: tuple[int, ...], window_shape: tuple[int, int]) -> None:
-    """A window may gain dimensions of 1, be flattened, or be an image of pixels in a row; it is never transposed."""
-    squeezed = tuple(n for n in input_shape if n != 1)
-    allowed = (tuple(n for n in window_shape if n != 1), tuple(n for n in (int(np.prod(window_shape)),) if n != 1))
-    is_image = len(input_shape) == 4 and (input_shape[1] * input_shape[2], input_shape[3]) == window_shape
-    if squeezed not in allowed and not is_image:
-        raise TensorMismatchError(
-            "window", want=f"one that fits the model's input {input_shape}", got=f"(length, channels) = {window_shape}"
         )
