@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sdk.base.durable import replace_file
 from edge_sdk.base.errors import BundleError, BundleFormatError, IntegrityError, nearest
 from edge_sdk.contract.manifest import FileRecord, Manifest, Variant, decode_manifest, encode_manifest
 from edge_sdk.contract.trust import PublicKey, SigningKey, Trust, encode_signature
@@ -130,18 +129,7 @@ def write_bundle(path: Path | str, manifest: Manifest, files: Mapping[str, bytes
     if key is not None:
         members[SIGNATURE] = encode_signature(key.sign(raw_manifest))
     members.update(sorted(files.items()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_zip_bytes(members))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_file(path, _zip_bytes(members))
     digest = "sha256:" + hashlib.sha256(raw_manifest).hexdigest()
     return Bundle(path, digest, manifest, dict(files), key.public if key else None)
 

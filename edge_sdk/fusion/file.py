@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from edge_sdk.base.durable import replace_file
 from edge_sdk.base.errors import BundleFormatError, IntegrityError
 from edge_sdk.contract.trust import PublicKey, Signature, SigningKey, Trust, encode_signature
 from edge_sdk.fusion.base import Task
@@ -78,17 +77,7 @@ def write_fusion(path: Path | str, spec: FusionSpec, *, key: SigningKey | None) 
     path = Path(path)
     body = msgspec.json.encode(spec, order="sorted")
     signed = _Signed(fusion=msgspec.Raw(body), signature=key.sign(body) if key else None)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(signed) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_file(path, msgspec.json.encode(signed) + b"\n")
 
 
 def read_fusion(path: Path | str, trust: Trust) -> FusionSpec:

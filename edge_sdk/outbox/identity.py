@@ -5,10 +5,11 @@ It outlives damage to the outbox itself: a number that was given once is never g
 
 from __future__ import annotations
 
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from edge_sdk.base.durable import replace_file
 
 RESERVE = 10_000
 """Numbers that are reserved at once: one small write per so many results."""
@@ -50,20 +51,5 @@ def write_identity(outbox: Path, identity: Identity) -> None:
         OSError: The medium refuses to write.
     """
     path = identity_path(outbox)
-    aside = path.with_name(path.name + ".new")
     text = f"{identity.epoch} {identity.reserved}"
-    with aside.open("w", encoding="ascii") as file:
-        file.write(f"{text} {zlib.crc32(text.encode()):08x}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames and new files in it survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    replace_file(path, f"{text} {zlib.crc32(text.encode()):08x}\n".encode("ascii"))

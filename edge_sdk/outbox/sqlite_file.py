@@ -10,10 +10,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Literal
 
+from edge_sdk.base.durable import sync_directory
 from edge_sdk.base.errors import OutboxError
 from edge_sdk.base.ids import new_epoch
 from edge_sdk.contract.envelope import OutboxRow
-from edge_sdk.outbox.identity import RESERVE, Identity, read_identity, sync_directory, write_identity
+from edge_sdk.outbox.identity import RESERVE, Identity, read_identity, write_identity
 from edge_sdk.outbox.meta import SET, epoch_values, read_meta
 from edge_sdk.outbox.room import PAGE_BYTES
 from edge_sdk.outbox.salvage import Salvage, checksum, log_is_damaged, salvage

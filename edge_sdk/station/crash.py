@@ -16,6 +16,7 @@ import msgspec
 
 import edge_sdk
 from edge_sdk.base.clock import Clock, boot_id, to_datetime
+from edge_sdk.base.durable import replace_file
 from edge_sdk.base.errors import leaves
 
 log = logging.getLogger(__name__)
@@ -200,7 +201,7 @@ class BlackBox:
         return raw[:_LONGEST_TRACE].decode("utf-8", "replace")
 
     def _write(self) -> None:
-        _replace(self._directory / _RUN_FILE, msgspec.json.encode(self._run))
+        replace_file(self._directory / _RUN_FILE, msgspec.json.encode(self._run))
 
     def _blank(self, run: Run) -> Report:
         return Report(
@@ -213,7 +214,7 @@ class BlackBox:
 
     def _keep(self, report: Report) -> Path:
         path = self._directory / f"crash-{report.ended:%Y%m%dT%H%M%S%f}.json"
-        _replace(path, msgspec.json.format(msgspec.json.encode(report), indent=1))
+        replace_file(path, msgspec.json.format(msgspec.json.encode(report), indent=1))
         for old in sorted(self._directory.glob("crash-*.json"))[:-_KEPT_REPORTS]:
             old.unlink()
         return path
@@ -232,13 +233,3 @@ def _read(file: Path) -> Run | None:
 def _one_line(error: BaseException) -> str:
     first = leaves(error)[0]
     return f"{type(first).__name__}: {first}".splitlines()[0][:300]
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Replace a file in one step."""
-    aside = path.with_name(path.name + ".new")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)

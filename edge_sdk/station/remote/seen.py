@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
+
+from edge_sdk.base.durable import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -50,29 +51,4 @@ class Seen:
             self._brief[command] = expires
             return
         self._until[command] = expires
-        write_durably(self._file, msgspec.json.encode(self._until))
-
-
-def write_durably(path: Path, data: bytes) -> None:
-    """Replace a file in one step that survives a power cut.
-
-    Raises:
-        OSError: The disk does not take it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".new")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames and removals in it survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        replace_file(self._file, msgspec.json.encode(self._until))

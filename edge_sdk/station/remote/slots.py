@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
+from edge_sdk.base.durable import replace_file, sync_directory
 from edge_sdk.base.errors import EdgeError
-from edge_sdk.station.remote.seen import sync_directory, write_durably
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +87,11 @@ class Slots:
 
     def propose(self, change: Change) -> None:
         """It is to be tried. Raises OSError."""
-        write_durably(self.directory / _NEXT, msgspec.json.encode(change))
+        replace_file(self.directory / _NEXT, msgspec.json.encode(change))
 
     def commit(self) -> None:
         """What was tried is good. Raises OSError."""
-        write_durably(self.directory / _PREVIOUS, msgspec.json.encode(self.present))
+        replace_file(self.directory / _PREVIOUS, msgspec.json.encode(self.present))
         (self.directory / _NEXT).replace(self.directory / _PRESENT)
         sync_directory(self.directory)
         self._tidy()
@@ -107,7 +107,7 @@ class Slots:
         if previous is None:
             (self.directory / _PRESENT).unlink(missing_ok=True)
         else:
-            write_durably(self.directory / _PRESENT, msgspec.json.encode(previous))
+            replace_file(self.directory / _PRESENT, msgspec.json.encode(previous))
         (self.directory / _PREVIOUS).unlink(missing_ok=True)
         self._tidy()
 
@@ -119,7 +119,7 @@ class Slots:
     def keep(self, file: Path, digest: str) -> str:
         """Move a bundle among the kept ones; its name there. Raises OSError."""
         name = f"{digest.removeprefix('sha256:')}.edge"
-        write_durably(self.directory / _BUNDLES / name, file.read_bytes())
+        replace_file(self.directory / _BUNDLES / name, file.read_bytes())
         file.unlink()
         return name
 

@@ -128,7 +128,7 @@ def test_a_setting_that_makes_the_station_ill_is_taken_back(
 
     assert (answer.state, answer.reason) == (AnswerState.FAILED, "unhealthy"), answer
     assert says in answer.message
-    assert not list((config.parent / "state" / "remote").glob("*.json.new"))
+    assert not list((config.parent / "state" / "remote").glob(".*.json.*"))
     assert not (config.parent / "state" / "remote" / "next.json").exists()
 
 
