@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,8 +10,7 @@ from edge_sdk.base.clock import ClockState
 from edge_sdk.base.errors import TensorMismatchError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Window:
+class Window(msgspec.Struct, frozen=True, eq=False):
     """Samples of one sensor over ``[start_ns, end_ns)``, on the model's sample grid.
 
     Attributes:

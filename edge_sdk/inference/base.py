@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +61,15 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of the runtime's memory."""
+
+
+@runtime_checkable
+class TakesStored(Protocol):
+    """A backend of this process that can also be handed what its tensors hold: the caller has quantized already."""
+
+    def run_stored(self, stored: Sequence[NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+        """Run once: inputs in the variant's shapes and types, fresh float32 outputs.
+
+        Raises:
+            InferenceError: The runtime failed.
+        """

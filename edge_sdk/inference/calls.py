@@ -9,18 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sdk.contract.manifest import Variant
+from edge_sdk.inference.quantizer import Quantizer
 
 
 class Fed:
     """Calls with arrays handed over each time."""
 
     def __init__(self, session: Any, variant: Variant) -> None:
-        self._session, self._specs = session, variant.inputs
+        self._session, self._names = session, [spec.name for spec in variant.inputs]
+        self._inputs = [Quantizer(spec) for spec in variant.inputs]
         self._outputs = [spec.name for spec in variant.outputs]
 
     def run(self, inputs: Sequence[NDArray[np.float32]]) -> Sequence[NDArray[np.generic]]:
         """Run once; the answers in the model's own types."""
-        feed = {spec.name: spec.quantize(given) for spec, given in zip(self._specs, inputs, strict=True)}
+        stored = [tensor.quantize(given) for tensor, given in zip(self._inputs, inputs, strict=True)]
+        feed = dict(zip(self._names, stored, strict=True))
         answers: list[NDArray[np.generic]] = self._session.run(self._outputs, feed)
         return answers
 
@@ -29,9 +32,9 @@ class Bound:
     """Calls on memory that is bound once, on the CPU: a fifth quicker for a tiny model."""
 
     def __init__(self, session: Any, variant: Variant) -> None:
-        self._session, self._binding, self._specs = session, session.io_binding(), variant.inputs
+        self._session, self._binding = session, session.io_binding()
+        self._inputs = [Quantizer(spec) for spec in variant.inputs]
         self._given = [np.zeros(spec.shape, spec.dtype) for spec in variant.inputs]
-        self._are_plain = [spec.dtype == "float32" for spec in variant.inputs]
         self._answers = [np.zeros(spec.shape, spec.dtype) for spec in variant.outputs]
         for bind, specs, places in (
             (self._binding.bind_input, variant.inputs, self._given),
@@ -42,7 +45,7 @@ class Bound:
 
     def run(self, inputs: Sequence[NDArray[np.float32]]) -> Sequence[NDArray[np.generic]]:
         """Run once; the answers in the model's own types, good until the next call."""
-        for spec, place, given, is_plain in zip(self._specs, self._given, inputs, self._are_plain, strict=True):
-            np.copyto(place, given if is_plain else spec.quantize(given))
+        for tensor, place, given in zip(self._inputs, self._given, inputs, strict=True):
+            np.copyto(place, tensor.quantize(given))
         self._session.run_with_iobinding(self._binding)
         return self._answers

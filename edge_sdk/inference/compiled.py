@@ -15,6 +15,7 @@ from edge_sdk.contract.manifest import Coverage, Variant
 from edge_sdk.contract.tensor import TensorSpec
 from edge_sdk.inference.base import BackendRequest
 from edge_sdk.inference.delegates import Delegate, Kind, kind_of
+from edge_sdk.inference.quantizer import Quantizer
 
 
 class CompiledBackend:
@@ -64,11 +65,13 @@ class CompiledBackend:
         for index, spec, given in zip(self._in, self.variant.inputs, inputs, strict=True):
             if given.shape != spec.shape:
                 raise TensorMismatchError(spec.name, want=f"{spec.shape}", got=f"{given.shape}")
-            self._inputs[index].write(np.ascontiguousarray(spec.quantize(given)))
+            self._inputs[index].write(np.ascontiguousarray(Quantizer(spec).quantize(given)))
         try:
             self._model.run_by_index(0, self._inputs, self._outputs)
             return [
-                spec.dequantize(self._outputs[index].read(math.prod(spec.shape), spec.dtype).reshape(spec.shape))
+                Quantizer(spec).dequantize(
+                    self._outputs[index].read(math.prod(spec.shape), spec.dtype).reshape(spec.shape)
+                )
                 for index, spec in zip(self._out, self.variant.outputs, strict=True)
             ]
         except RuntimeError as error:

@@ -15,7 +15,6 @@ from edge_sdk.contract.manifest import Channel, Manifest, Variant
 from edge_sdk.contract.window import Window
 
 _FEW = 40
-_least, _most = np.minimum.reduce, np.maximum.reduce  # quicker than the methods over few
 _SUM_TOLERANCE = 0.05
 _STEP = 1 / 256  # of an 8-bit softmax
 _Positive = Annotated[float, Meta(gt=0)]
@@ -92,7 +91,8 @@ class InputGuard:
             return "length"
         if window.coverage < self._minimum_coverage:
             return "coverage"
-        lowest, highest = float(_least(samples, None)), float(_most(samples, None))  # NaN if there is one
+        lowest = samples.item(samples.argmin())  # NaN if there is one; over few, a third of the time of min()
+        highest = samples.item(samples.argmax())
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             return "not_finite"
         if lowest < self._floor or highest > self._ceiling:  # not in everybody's range: look at each

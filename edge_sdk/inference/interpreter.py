@@ -22,6 +22,7 @@ from edge_sdk.contract.tensor import TensorSpec
 from edge_sdk.inference import placement
 from edge_sdk.inference.base import BackendRequest
 from edge_sdk.inference.delegates import Delegate, Kind, kind_of
+from edge_sdk.inference.quantizer import Quantizer
 
 _EDGE_TPU_OP = "edgetpu-custom-op"
 
@@ -80,22 +81,29 @@ class InterpreterBackend:
 
     def run(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """Run once: float32 inputs in the variant's shapes, fresh float32 outputs."""
-        interpreter = self._interpreter
-        for (index, spec), given in zip(self._inputs, inputs, strict=True):
+        for spec, given in zip(self.variant.inputs, inputs, strict=True):
             if given.shape != spec.shape:
                 raise TensorMismatchError(spec.name, want=f"{spec.shape}", got=f"{given.shape}")
-            interpreter.set_tensor(index, spec.quantize(given))
+        return self.run_stored(
+            [tensor.quantize(given) for (_, tensor), given in zip(self._inputs, inputs, strict=True)]
+        )
+
+    def run_stored(self, stored: Sequence[NDArray[np.generic]]) -> list[NDArray[np.float32]]:
+        """Run once: inputs in the variant's shapes and types, fresh float32 outputs."""
+        interpreter = self._interpreter
+        for (index, _), given in zip(self._inputs, stored, strict=True):
+            interpreter.set_tensor(index, given)
         try:
             interpreter.invoke()
         except RuntimeError as error:
             raise InferenceError(f"{self.runtime} failed on {self.variant.file}: {error}.") from error
-        return [spec.dequantize(interpreter.get_tensor(index)) for index, spec in self._outputs]
+        return [tensor.dequantize(interpreter.get_tensor(index)) for index, tensor in self._outputs]
 
     def close(self) -> None:
         """Let go of the interpreter."""
         self._interpreter = None
 
-    def _match(self, details: Sequence[dict[str, Any]], specs: Sequence[TensorSpec]) -> list[tuple[int, TensorSpec]]:
+    def _match(self, details: Sequence[dict[str, Any]], specs: Sequence[TensorSpec]) -> list[tuple[int, Quantizer]]:
         """Pair the file's tensors with the manifest's, by name, and refuse where they differ."""
         by_name = {detail["name"]: detail for detail in details}
         pairs = []
@@ -106,7 +114,7 @@ class InterpreterBackend:
             shape, dtype = tuple(int(n) for n in detail["shape"]), np.dtype(detail["dtype"]).name
             if (shape, dtype) != (spec.shape, spec.dtype):
                 raise TensorMismatchError(spec.name, want=f"{spec.dtype}{spec.shape}", got=f"{dtype}{shape}")
-            pairs.append((int(detail["index"]), spec))
+            pairs.append((int(detail["index"]), Quantizer(spec)))
         return pairs
 
 

@@ -16,7 +16,7 @@ from edge_sdk.contract.events import ModelInUse
 from edge_sdk.contract.prediction import ContributorState, Prediction
 from edge_sdk.contract.trust import Trust
 from edge_sdk.contract.window import Window
-from edge_sdk.inference.base import Backend, BackendRequest
+from edge_sdk.inference.base import Backend, BackendRequest, TakesStored
 from edge_sdk.inference.delegates import Delegate, wanted
 from edge_sdk.inference.guards import Guards, InputGuard, OutputGuard, refuse_probabilities, sum_tolerance
 from edge_sdk.inference.layout import check_fit
@@ -50,6 +50,8 @@ class Model:
         self._classifies = manifest.task == "classification"
         n_answers = int(np.prod(backend.variant.outputs[0].shape))
         self._reconstructs = manifest.reconstructs
+        self._direct = backend if isinstance(backend, TakesStored) and not self._reconstructs else None
+        self._stored = self._preprocess.into(backend.variant.inputs[0])
         n_wanted = len(manifest.labels) if self._classifies else 1
         if self._reconstructs:
             n_wanted = int(np.prod(self._input_shape))
@@ -140,8 +142,11 @@ class Model:
         if reason := self._guard.refuse(window):
             return self._trip(window, ContributorState.REJECTED, reason)
         try:
-            inputs = self._preprocess.apply(window.samples).reshape(self._input_shape)
-            outputs = self.backend.run([inputs])
+            if self._direct is not None:
+                outputs = self._direct.run_stored([self._stored(window.samples).reshape(self._input_shape)])
+            else:
+                inputs = self._preprocess.apply(window.samples).reshape(self._input_shape)
+                outputs = self.backend.run([inputs])
         except InferenceError as error:
             log.warning("inference failed", extra={"model": self.name, "reason": str(error)})
             return self._without_answer(window, ContributorState.FAILED, "inference")

@@ -29,6 +29,7 @@ from edge_sdk.inference import assignment
 from edge_sdk.inference.base import BackendRequest
 from edge_sdk.inference.calls import Bound, Fed
 from edge_sdk.inference.delegates import Delegate, Kind, kind_of
+from edge_sdk.inference.quantizer import Quantizer
 
 _CPU = "CPUExecutionProvider"
 _PACKAGES = {"WebGpuExecutionProvider": "onnxruntime_ep_webgpu"}  # providers that are plug-ins with a package of theirs
@@ -75,6 +76,7 @@ class OnnxRuntimeBackend:
         _match(inputs, variant.inputs)
         _match(outputs, variant.outputs)
         is_on_cpu = set(self._session.get_providers()) == {_CPU}  # others may still write when a bound call returns
+        self._outputs = [Quantizer(spec) for spec in variant.outputs]
         self._call: Any = Bound(self._session, variant) if is_on_cpu else Fed(self._session, variant)
 
     def run(self, inputs: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -86,7 +88,7 @@ class OnnxRuntimeBackend:
             answers = self._call.run(inputs)
         except (RuntimeError, *_REFUSED) as error:
             raise InferenceError(f"onnxruntime failed on {self.variant.file}: {error}.") from error
-        return [spec.dequantize(answer) for spec, answer in zip(self.variant.outputs, answers, strict=True)]
+        return [tensor.dequantize(answer) for tensor, answer in zip(self._outputs, answers, strict=True)]
 
     def close(self) -> None:
         """Let go of the session."""

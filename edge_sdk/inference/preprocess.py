@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from edge_sdk.base import plugins
 from edge_sdk.base.errors import BundleFormatError
 from edge_sdk.contract.manifest import Step
+from edge_sdk.contract.tensor import TensorSpec
+from edge_sdk.inference.quantizer import Quantizer
 
 GROUP = "edge_sdk.preprocess"
 
@@ -125,6 +127,19 @@ class Preprocess:
         for transform in self.transforms:
             samples = transform.apply(samples)
         return samples
+
+    def into(self, spec: TensorSpec) -> Callable[[NDArray[np.float32]], NDArray[np.generic]]:
+        """The steps and `spec.quantize` after them, as one: from a window to what the tensor holds.
+
+        Cutting off as the last step is left to a quantized tensor's saturation, which has the same to do.
+        """
+        last = self.transforms[-1] if self.transforms else None
+        if isinstance(last, Clip) and spec.is_quantized:
+            apply = Preprocess(self.transforms[:-1]).apply
+            tensor = Quantizer(spec, minimum=float(last.minimum), maximum=float(last.maximum))
+        else:
+            apply, tensor = self.apply, Quantizer(spec)
+        return lambda samples: tensor.quantize(apply(samples))
 
 
 def _transform(step: Step) -> Transform:

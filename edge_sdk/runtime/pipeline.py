@@ -164,9 +164,10 @@ class Pipeline:
         for prediction in predictions:
             if prediction.state is not ContributorState.FRESH:
                 self._counters.count(f"predictions.{prediction.state.value}.{prediction.reason}")
-            results += self._results(self._aligner.push(prediction))
-        if cut.reached_ns:
-            results += self._results(self._aligner.advance(cut.reached_ns))
+            if moments := self._aligner.push(prediction):
+                results += self._results(moments)
+        if cut.reached_ns and (moments := self._aligner.advance(cut.reached_ns)):
+            results += self._results(moments)
         return results
 
     def replace(self, old: Model, new: Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 
@@ -40,27 +41,24 @@ class ResultWriter:
         predictions = moment.predictions
         fused = self._fuser.fuse(predictions)
         fresh = [prediction for prediction in predictions if prediction.state is ContributorState.FRESH]
-        absent = tuple(prediction.model for prediction in predictions if prediction.state is not ContributorState.FRESH)
+        absent = () if len(fresh) == len(predictions) else tuple(one.model for one in predictions if one not in fresh)
         fallen = tuple([f"fallback.{model.name}" for model in self._models if model.fallback])
-        flags = fallen + (fused.flags if fused else ("no_answer",))
         seen = fresh or predictions
         self.written += 1
-        common = {
-            "stream": self._stream,
-            "t": to_datetime(moment.t_ns),
-            "observed": to_datetime(max(prediction.observed_ns for prediction in seen) or moment.t_ns),
-            "clock": _clock(seen),
-            "method": self._fuser.name,
-            "degraded": bool(absent or fallen),
-            "contributors": tuple(self._contributor(prediction, moment.t_ns, fused) for prediction in predictions),
-            "absent": absent,
-            "flags": flags,
-        }
-        if fused is None:
-            return FusedResult(**common)  # type: ignore[arg-type]
-        return FusedResult(**common, **self._answer(fused))  # type: ignore[arg-type]
+        return FusedResult(
+            stream=self._stream,
+            t=to_datetime(moment.t_ns),
+            observed=to_datetime(max([prediction.observed_ns for prediction in seen]) or moment.t_ns),
+            clock=_clock(seen),
+            method=self._fuser.name,
+            degraded=bool(absent or fallen),
+            contributors=tuple([self._contributor(prediction, moment.t_ns, fused) for prediction in predictions]),
+            absent=absent,
+            flags=fallen + (fused.flags if fused else ("no_answer",)),
+            **(self._answer(fused) if fused else {}),
+        )
 
-    def _answer(self, fused: Fused) -> dict[str, object]:
+    def _answer(self, fused: Fused) -> dict[str, Any]:
         if fused.probabilities is not None:
             best = int(fused.probabilities.argmax())
             rounded = [round(p, 4) for p in fused.probabilities.tolist()]
@@ -68,7 +66,7 @@ class ResultWriter:
                 "label": self._labels[best],
                 "confidence": rounded[best],
                 "probabilities": dict(zip(self._labels, rounded, strict=True)),
-                "set": tuple(self._labels[index] for index in fused.set) or UNSET,
+                "set": tuple([self._labels[index] for index in fused.set]) or UNSET,
             }
         assert fused.value is not None
         return {
@@ -83,7 +81,7 @@ class ResultWriter:
         confidence: float | UnsetType = UNSET
         if prediction.probabilities is not None:
             best = int(prediction.probabilities.argmax())
-            label, confidence = self._labels[best], round(float(prediction.probabilities[best]), 4)
+            label, confidence = self._labels[best], round(prediction.probabilities.item(best), 4)
         return Contributor(
             model=prediction.model,
             bundle=self._digests[prediction.model],
@@ -98,6 +96,7 @@ class ResultWriter:
 
 
 def _clock(predictions: Sequence[Prediction]) -> ClockState:
-    if any(prediction.clock is ClockState.UNSYNCED for prediction in predictions):
-        return ClockState.UNSYNCED
+    for prediction in predictions:
+        if prediction.clock is ClockState.UNSYNCED:
+            return ClockState.UNSYNCED
     return ClockState.SYNCED

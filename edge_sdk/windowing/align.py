@@ -5,8 +5,9 @@ from __future__ import annotations
 import bisect
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
+
+import msgspec
 
 from edge_sdk.base.errors import ConfigError, nearest
 from edge_sdk.contract.prediction import ContributorState, Prediction
@@ -16,8 +17,7 @@ Policy = Literal["on_all", "on_any", "tick", "basepad"]
 _MAX_WAITING = 4096
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Moment:
+class Moment(msgspec.Struct, frozen=True, eq=False):
     """What all contributors say at one event time.
 
     Attributes:
@@ -185,17 +185,20 @@ class Aligner:
 
     def _give(self, until_ns: int) -> list[Moment]:
         """All moments up to an event time."""
+        if self._policy == "on_all":
+            return self._joined(until_ns)
         if self._policy == "basepad":
             return self._based(until_ns)
-        return self._ticks(until_ns) if self._policy == "tick" else self._joined(until_ns)
+        return self._ticks(until_ns)
 
     def _joined(self, until_ns: int) -> list[Moment]:
         moments: list[Moment] = []
         due = [end_ns for end_ns in self._waiting if end_ns <= until_ns]
-        for t_ns in sorted(due) if due else ():
+        due.sort()
+        for t_ns in due:
             here = self._waiting.pop(t_ns)
             moments.append(
-                Moment(t_ns, tuple(here.get(name) or self._missing(name, t_ns) for name in self.contributors))
+                Moment(t_ns, tuple([here.get(name) or self._missing(name, t_ns) for name in self.contributors]))
             )
             self._remember(here)
             self._given_ns = t_ns

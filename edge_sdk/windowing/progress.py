@@ -14,6 +14,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._spans: dict[str, tuple[int, int]] = {}
+        self._longest_ns = 0
 
     def heard(self, sensor: str, reached_ns: int, span_ns: int) -> int:
         """Take note of a block, and say which event time all sensors that are alive have reached.
@@ -26,6 +27,8 @@ class Progress:
         Returns:
             Nanoseconds since the Unix epoch; it follows time that was set back.
         """
-        _, last_ns = self._spans.get(sensor, (span_ns, span_ns))
-        self._spans[sensor] = (last_ns, span_ns)
-        return reached_ns - max(min(pair) for pair in self._spans.values())
+        before = self._spans.get(sensor)
+        if before != (span_ns, span_ns):
+            self._spans[sensor] = (before[1] if before else span_ns, span_ns)
+            self._longest_ns = max(min(pair) for pair in self._spans.values())
+        return reached_ns - self._longest_ns

@@ -79,7 +79,7 @@ class Windower:
         self._begin = 0  # grid index of the stream's first cell
         self._end = 0  # grid index just past the next window
         self._knot = 0.0  # position of the last sample, relative to the next cell
-        self._row = np.zeros((1, channels), dtype=np.float32)
+        self._row = np.zeros((1, channels), dtype=np.float32)  # that sample, where it is no cell of its own
         self._phase = 0.0
         self._observed_ns = 0
         self._clock = ClockState.SYNCED
@@ -107,7 +107,8 @@ class Windower:
             )
         windows: list[Window] = []
         if self._continue(reading):
-            self._emit(windows)
+            if self._end <= self._origin + self._size:
+                self._emit(windows)
             return windows
         for run in self._order.push(reading):
             if run.restart:
@@ -135,22 +136,20 @@ class Windower:
         Returns:
             Whether it was that; else nothing was taken.
         """
-        n, rate_hz = len(reading.samples), self.spec.rate_hz
+        samples, start_ns, rate_hz = reading.samples, reading.start_ns, self.spec.rate_hz
+        n = len(samples)
         if not self._begun or reading.times_ns is not None or n > self._chunk or reading.rate_hz != rate_hz:
             return False
-        position = self._grid.position(reading.start_ns, self._next)
-        phase = position - lock_to(position, self._phase)
-        if position != phase or self._knot != -1.0:
+        position = self._grid.position(start_ns, self._origin + self._size)
+        if self._knot != -1.0 or not -0.5 <= position <= 0.5 or lock_to(position, self._phase):
             return False
-        flat = reading.samples.ravel()
-        if not math.isfinite(float(flat @ flat)):  # NaN or infinity in it, or squares that overflow
+        if not math.isfinite(np.vdot(samples, samples)):  # NaN or infinity in it, or squares that overflow
             return False
-        last_ns = reading.start_ns + round((n - 1) * 1e9 / rate_hz)
-        if not self._order.follows(reading.start_ns, last_ns):
+        last_ns = start_ns + round((n - 1) * 1e9 / rate_hz)
+        if not self._order.follows(start_ns, last_ns):
             return False
-        self._phase = phase
-        self._append(reading.samples, True)
-        self._row = reading.samples[-1:].copy()
+        self._phase = position
+        self._append(samples, True)
         self._observed_ns, self._clock = reading.observed_ns or last_ns, reading.clock
         return True
 
@@ -218,7 +217,7 @@ class Windower:
         elif n_cells > 0:
             knots = np.concatenate([[self._knot], positions])
             values, measured = interpolate(
-                knots, np.concatenate([self._row, rows]), n_cells, span=span, tolerance=self._tolerance
+                knots, np.concatenate([self._last_row(), rows]), n_cells, span=span, tolerance=self._tolerance
             )
             self._append(values, measured)
 
@@ -229,8 +228,12 @@ class Windower:
         n_held = self.spec.length
         measured = np.zeros(n_held, dtype=np.bool_)
         measured[0] = -self._knot <= NEAR
-        self._append(np.broadcast_to(self._row, (n_held, self._row.shape[1])), measured)
+        self._append(np.broadcast_to(self._last_row(), (n_held, self._row.shape[1])), measured)
         self._emit(windows, at_end=at_end)
+
+    def _last_row(self) -> NDArray[np.float32]:
+        """The last sample, float32 ``(1, n_channels)``; exactly on the last cell it is the cell."""
+        return self._cells[self._size - 1 : self._size].copy() if self._knot == -1.0 and self._size else self._row
 
     def _append(self, values: NDArray[np.float32], measured: NDArray[np.bool_] | bool) -> None:
         n = len(values)
