@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_sdk.base.logs import Lines, fields
+from edge_sdk.base.log_lines import Lines, fields
 
 SOCKET = Path("/run/systemd/journal/socket")
 

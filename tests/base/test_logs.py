@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from edge_sdk.base.journal import Journal, is_journal
-from edge_sdk.base.logs import Damper, JsonLines, Lines, Tail, fields
+from edge_sdk.base.log_lines import JsonLines, Lines, fields
+from edge_sdk.base.logs import Damper, Tail
 
 
 def record(message: str = "sensor turns", level: int = logging.WARNING, **extra: object) -> logging.LogRecord:
