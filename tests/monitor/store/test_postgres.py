@@ -72,6 +72,33 @@ def test_old_days_go_at_once(new_database: NewDatabase) -> None:
     assert len(tables(url)) < len(before)
 
 
+def test_where_timescale_is_said_to_be_one_table_takes_all_and_is_pruned(postgres_server: RunningPostgres) -> None:
+    """Debian has no package of it: a stand-in is asked for a hypertable, as its documentation says it wants to be."""
+    url = postgres_server.new_database()
+    with psycopg.connect(url) as connection:
+        connection.execute("SET allow_system_table_mods = on")
+        connection.execute(
+            "INSERT INTO pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)"
+            " SELECT 99999, 'timescaledb', 10, oid, false, '2.17.2' FROM pg_namespace WHERE nspname = 'public'"
+        )
+        connection.execute("CREATE TABLE asked (relation text, field name, chunk bigint)")
+        connection.execute(
+            "CREATE FUNCTION create_hypertable(relation regclass, time_column_name name,"
+            " chunk_time_interval anyelement DEFAULT NULL::bigint) RETURNS void LANGUAGE sql AS"
+            " $$ INSERT INTO asked VALUES (relation::text, time_column_name, chunk_time_interval) $$"
+        )
+    store = PostgresStore(url)
+    assert take(store, GATE.pack(range(1, 101))) == 100
+    assert take(store, GATE.pack(range(50, 151))) == 50
+    assert store.prune(Limits(results_days=1), now_ns=NOW_NS + 60 * DAY_NS) == 150
+    assert take(store, GATE.pack(range(1, 151))) == 0
+    store.close()
+
+    assert tables(url) == set()
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT * FROM asked").fetchall() == [("results", "t_ns", DAY_NS)]
+
+
 def test_text_that_postgres_cannot_hold_loses_nothing(new_database: NewDatabase) -> None:
     url = new_database()
     store = PostgresStore(url)
