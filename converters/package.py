@@ -31,13 +31,15 @@ class Seal(NamedTuple):
         scheme: Which variant.
         runtimes: Lowest version of each runtime that runs it.
         delegates: What each delegate takes of it.
-        bytes: Size of the model.
+        n_bytes: Size of the model.
+        compiled: The same for the Edge TPU, by its own compiler; empty = there is none.
     """
 
     scheme: Scheme
     runtimes: dict[str, str]
     delegates: tuple[Coverage, ...]
-    bytes: int
+    n_bytes: int
+    compiled: bytes = b""
 
 
 def package(
@@ -64,6 +66,9 @@ def package(
         files[scheme.file] = model
         files[check_output] = (folder / check_output).read_bytes()
         variants.append(_variant(seal, proven, check_output))
+        if seal.compiled:
+            files[compiled_file(scheme)] = seal.compiled
+            variants.append(_compiled_variant(seal, variants[-1]))
     manifest = Manifest(
         name=recipe.name,
         release=recipe.release,
@@ -146,6 +151,23 @@ def runtimes(scheme: Scheme, model: bytes) -> dict[str, str]:
     if "" not in opsets:
         raise ConversionError("The ONNX model names no opset.")
     return onnx_runtimes(opsets[""])
+
+
+def compiled_file(scheme: Scheme) -> str:
+    """Member of the bundle that is compiled for the Edge TPU: named as the compiler names it."""
+    return scheme.file.replace(".tflite", "_edgetpu.tflite")
+
+
+def _compiled_variant(seal: Seal, source: Variant) -> Variant:
+    """What an Edge TPU runs in place of `source`: nothing was measured of it here, and its answers must be the same."""
+    return msgspec.structs.replace(
+        source,
+        file=compiled_file(seal.scheme),
+        delegates=tuple(each for each in seal.delegates if each.delegate == "edgetpu"),
+        metrics=(),
+        latency_ms=None,
+        float_latency_ms=None,
+    )
 
 
 def _variant(seal: Seal, proven: Proven, check_output: str) -> Variant:

@@ -18,7 +18,7 @@ from converters.dataset import Dataset, Given
 from converters.evaluate.layers import blame
 from converters.evaluate.proof import Proof, ProofJob, Proven
 from converters.forge import Forged, ForgeJob
-from converters.package import Seal, evidence, package, provenance, runtimes
+from converters.package import Seal, compiled_file, evidence, package, provenance, runtimes
 from converters.preparation import prepare, shared_windows, write_truth
 from converters.recipe import Recipe
 from converters.report import VariantReport
@@ -189,6 +189,12 @@ def convert(
             for seal, proven in zip(seals, kept.variants, strict=True)
             if (words := blame(proven.layers))
         ),
+        *(
+            f"{compiled_file(seal.scheme)} is compiled for the Edge TPU and in the bundle, too; nothing here can run "
+            "it: the station compares its answers with the recorded ones when it opens it."
+            for seal in seals
+            if seal.compiled
+        ),
         *(f"{what} is out: {why}" for what, why in failures.items()),
     ]
     return Conversion(
@@ -239,13 +245,14 @@ def _seal(folder: Path, scheme: Scheme, board: Board | None, share: float | None
     model = (folder / scheme.file).read_bytes()
     needed = runtimes(scheme, model)
     found = [seen_on_xnnpack(model).coverage] if scheme.format == "tflite" else []
+    compiled: list[bytes] = []
     if board is not None:
         check_runtimes(board, scheme, needed)
-        fitting = fit(model, board, precision=scheme.precision)
+        fitting = fit(model, board, precision=scheme.precision, keep=compiled.append)
         if share is not None:
             fitting.require(share)
         found = [each.coverage for each in fitting.delegations if each.delegate != "xnnpack"] + found
-    return Seal(scheme, needed, tuple(found), len(model))
+    return Seal(scheme, needed, tuple(found), len(model), b"".join(compiled))
 
 
 def _check_place(out: Path) -> None:
@@ -279,7 +286,7 @@ def _row(forged: Forged, seal: Seal, proven: Proven) -> VariantReport:
         name=forged.recipe.name,
         precision=seal.scheme.precision,
         format=seal.scheme.format,
-        bytes=seal.bytes,
+        bytes=seal.n_bytes,
         metric=metric.name,
         float_value=metric.float_value,
         quantized=metric.value,

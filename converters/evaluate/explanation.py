@@ -17,6 +17,7 @@ from converters.targets.delegation import Delegation, delegation, format_of
 from converters.targets.graph import read_graph
 from converters.targets.seen import seen_on_xnnpack
 from edge_sdk.base import plugins
+from edge_sdk.base.errors import BundleError
 from edge_sdk.boards.profile import read_board
 from edge_sdk.contract.bundle import Bundle
 from edge_sdk.contract.manifest import Channel, Variant
@@ -121,23 +122,35 @@ def explain(bundle: Bundle, *, trail: Sequence[VariantReport] = ()) -> Explanati
     Args:
         bundle: What to explain.
         trail: What was measured when it was converted, if that was just now.
+
+    Raises:
+        BundleError: It holds nothing that runs here.
     """
     manifest = bundle.manifest
-    floats = {variant.format: variant for variant in manifest.variants if variant.precision == "float32"}
+    here = [variant for variant in manifest.variants if not _is_compiled(bundle, variant)]
+    left = [variant.file for variant in manifest.variants if variant not in here]
+    if not here:
+        raise BundleError(f"{bundle.path.name} is compiled for the Edge TPU alone: nothing here can run it.")
+    notes = [f"{file} is compiled for the Edge TPU: nothing here can run it." for file in left]
+    floats = {variant.format: variant for variant in here if variant.precision == "float32"}
     return Explanation(
         name=manifest.name,
         bundle=bundle.path.name,
         digest=bundle.digest,
         signed=f"signed by key {bundle.signer.key_id}" if bundle.signer else "not signed",
-        variants=tuple(_explain(bundle, variant, floats.get(variant.format)) for variant in manifest.variants),
+        variants=tuple(_explain(bundle, variant, floats.get(variant.format)) for variant in here),
         card=_card(bundle),
         provenance={key: _text(value) for key, value in manifest.provenance.items() if key not in _ELSEWHERE},
         labels=manifest.labels,
         confusion=msgspec.convert(manifest.provenance.get("confusion", ()), tuple[tuple[int, ...], ...]),
         histograms=msgspec.convert(manifest.provenance.get("histograms", ()), tuple[Histogram, ...]),
-        notes=tuple(manifest.provenance.get("notes", ())),
+        notes=(*manifest.provenance.get("notes", ()), *notes),
         trail=tuple(trail),
     )
+
+
+def _is_compiled(bundle: Bundle, variant: Variant) -> bool:
+    return variant.format == "tflite" and read_graph(bundle.files[variant.file]).is_compiled
 
 
 def _explain(bundle: Bundle, variant: Variant, floating: Variant | None) -> VariantExplanation:

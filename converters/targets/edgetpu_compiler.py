@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections import deque
 from pathlib import Path
+from typing import NamedTuple
 
 from converters.targets.delegation import Delegation, Verdict, summary
 from converters.targets.graph import Graph
@@ -15,6 +16,7 @@ from edge_sdk.base.errors import ConversionError
 
 COMMAND = "edgetpu_compiler"
 MAPPED = "Mapped to Edge TPU"
+_CUSTOM_OP = b"edgetpu-custom-op"
 _TIMEOUT_S = 240
 _ROW = re.compile(r"^(\S+)\s+(\d+)\s+(\S.*?)\s*$")
 _SUBGRAPHS = re.compile(r"^Number of Edge TPU subgraphs: (\d+)", re.MULTILINE)
@@ -27,7 +29,19 @@ def compiler() -> str | None:
     return shutil.which(COMMAND)
 
 
-def compiled(model: bytes, graph: Graph, command: str) -> Delegation:
+class Compiled(NamedTuple):
+    """What the compiler made of a model.
+
+    Attributes:
+        delegation: What was mapped.
+        model: The file for the Edge TPU; empty where nothing was mapped, and it is as it was.
+    """
+
+    delegation: Delegation
+    model: bytes
+
+
+def compiled(model: bytes, graph: Graph, command: str) -> Compiled:
     """Compile a model and tell what was mapped.
 
     Args:
@@ -51,12 +65,14 @@ def compiled(model: bytes, graph: Graph, command: str) -> Delegation:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConversionError(f"{command} does not work: {error}. Mend it, or take it off PATH.") from error
+        made = Path(name) / "model_edgetpu.tflite"
+        content = made.read_bytes() if made.is_file() else b""
     if done.returncode or not _VERSION.search(done.stdout):
         words = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise ConversionError(
             f"{COMMAND} ends with {done.returncode} and refuses the model: {' '.join(words[-2:]) or 'without a word'}"
         )
-    return read_log(done.stdout, graph)
+    return Compiled(read_log(done.stdout, graph), content if _CUSTOM_OP in content else b"")
 
 
 def read_log(log: str, graph: Graph) -> Delegation:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from converters.package import runtimes
@@ -61,13 +63,14 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def fit(model: bytes, board: Board, *, precision: str) -> Fit:
+def fit(model: bytes, board: Board, *, precision: str, keep: Callable[[bytes], None] = lambda _: None) -> Fit:
     """Judge a TFLite or ONNX model for a board.
 
     Args:
         model: The file's content.
         board: The profile.
         precision: What it is, or is to become; a float model with ``int8`` is judged as if quantized.
+        keep: Given the file for the Edge TPU, where the board has one and its compiler is here and mapped anything.
 
     Raises:
         ConversionError: It is no model, or none of the board's runtimes reads its format.
@@ -89,7 +92,9 @@ def fit(model: bytes, board: Board, *, precision: str) -> Fit:
         if runtime.name in needed and older(runtime.version, needed[runtime.name])
     )
     rules = ("edgetpu",) if graph.is_compiled else board.rules
-    found = tuple(_judge(model, graph, name, as_int8=as_int8) for name in rules if format_of(name) == model_format)
+    found = tuple(
+        _judge(model, graph, name, as_int8=as_int8, keep=keep) for name in rules if format_of(name) == model_format
+    )
     return Fit(
         board=board.name,
         format=model_format,
@@ -103,10 +108,13 @@ def fit(model: bytes, board: Board, *, precision: str) -> Fit:
     )
 
 
-def _judge(model: bytes, graph: Graph, delegate: str, *, as_int8: bool) -> Delegation:
+def _judge(model: bytes, graph: Graph, delegate: str, *, as_int8: bool, keep: Callable[[bytes], None]) -> Delegation:
     """By the compiler where it is here and can be asked; else by rules, and by ONNX Runtime's own checker."""
     if delegate == "edgetpu" and graph.is_quantized and not graph.is_compiled and (command := compiler()):
-        return compiled(model, graph, command)
+        made = compiled(model, graph, command)
+        if made.model:
+            keep(made.model)
+        return made.delegation
     told = delegation(graph, delegate, as_int8=as_int8)
     return with_checker(model, told) if delegate == "nnapi" else told
 

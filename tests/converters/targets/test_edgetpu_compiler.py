@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from converters.evaluate.explanation import explain
+from converters.pipeline import convert
 from converters.targets.edgetpu_compiler import compiler, read_log
 from converters.targets.fit import fit
 from converters.targets.graph import Graph, Operator, Value, read_graph
-from edge_sdk.base.errors import ConversionError
+from edge_sdk.base.errors import BackendUnavailableError, ConversionError
 from edge_sdk.boards.profile import read_board
-from tests.converters.conftest import ROOT
+from edge_sdk.inference.model import Model
+from tests.converters.conftest import RECIPE, ROOT
 
 CORAL = ROOT.parent / "shared" / "models" / "coral-edgetpu"
 CORAL_BOARD = read_board("coral-dev-board")
@@ -82,6 +85,33 @@ def test_a_compiler_on_the_path_is_asked(stub: Path) -> None:
     assert left == ["SOFTMAX"]
     assert "stub of the tests" in told.notes[0]
     assert "41.75KiB of weights do not fit on the chip" in told.notes[1]
+
+
+def test_what_the_compiler_makes_is_packed_beside_the_variant_for_the_cpu(stub: Path, models: Path) -> None:
+    done = convert(
+        models / "model.keras",
+        RECIPE,
+        calibration=models / "train.npz",
+        evaluate=models / "test.npz",
+        formats=("tflite",),
+        board="coral-dev-board",
+        out=stub.parent / "out.edge",
+    )
+
+    plain, tpu = done.manifest.variants
+    assert (plain.file, tpu.file) == ("int8.tflite", "int8_edgetpu.tflite")
+    assert read_graph(done.files[tpu.file]).is_compiled
+    assert (tpu.precision, tpu.inputs, tpu.check_output) == (plain.precision, plain.inputs, plain.check_output)
+    assert tpu.metrics == ()  # nothing here could measure it
+    assert [(each.delegate, each.checked_by) for each in tpu.delegates] == [("edgetpu", "compiler")]
+    assert len(done.report) == 1
+    assert "int8_edgetpu.tflite is compiled for the Edge TPU" in " ".join(done.notes)
+    assert Model.open(done).in_use().variant == "int8.tflite"
+    with pytest.raises(BackendUnavailableError, match="edgetpu"):
+        Model.open(done, delegates=["edgetpu"])
+    told = explain(done)
+    assert [each.precision for each in told.variants] == ["int8"]
+    assert "int8_edgetpu.tflite is compiled" in told.notes[-1]
 
 
 @needs_models
