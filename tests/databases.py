@@ -6,10 +6,12 @@ import itertools
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -28,17 +30,64 @@ SETTINGS = {
     "deadlock_timeout": "200ms",
 }
 
+_DEADLINE_S = 120.0
+
 
 @dataclass
 class RunningPostgres:
-    """A server that is up.
+    """A server that is up, and can be killed and started again.
 
     Attributes:
-        directory: Where its socket is.
+        directory: Where its socket and its data are.
     """
 
     directory: Path
+    _bin: Path
+    _as_user: Sequence[str] = ()
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def make(self) -> None:
+        """Make its data directory."""
+        words = ("-D", "data", "-U", "postgres", "--auth=trust", "--no-sync", "--no-locale", "-E", "UTF8")
+        command = [*self._as_user, str(self._bin / "initdb"), *words]
+        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self) -> None:
+        """Start it, and wait until it answers; after a kill it replays its log first."""
+        options = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        command = [*self._as_user, str(self._bin / "postgres"), "-D", "data", "-k", str(self.directory), *options]
+        log = self.directory / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(command, cwd=self.directory, stdout=output, stderr=output)
+        deadline = time.monotonic() + _DEADLINE_S
+        while True:
+            with suppress(psycopg.OperationalError), psycopg.connect(self.url("postgres")):
+                return
+            assert self._process.poll() is None, log.read_text(errors="replace")
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop it without more ado."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(_DEADLINE_S)
+
+    def kill(self) -> None:
+        """End every process of it with -9."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)  # it starts no more of them
+        others = _children(self._process.pid)
+        for pid in (self._process.pid, *others):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(_DEADLINE_S)
+        deadline = time.monotonic() + _DEADLINE_S
+        while any(map(_is_alive, others)):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
 
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={quote(str(self.directory), safe='')}"
@@ -69,20 +118,30 @@ def postgres() -> Iterator[RunningPostgres]:
         user = pwd.getpwnam("postgres")
         os.chown(directory, user.pw_uid, user.pw_gid)
         as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-    data = directory / "data"
-
-    def run(*command: object) -> None:
-        done = subprocess.run([*as_user, *map(str, command)], cwd=directory, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+    server = RunningPostgres(directory, bin_, as_user)
     try:
-        run(bin_ / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--no-locale", "-E", "UTF8")
-        log = directory / "log"
-        run(bin_ / "pg_ctl", "-D", data, "-l", log, "-w", "-o", f"{options} -k {directory}", "start")
+        server.make()
         try:
-            yield RunningPostgres(directory)
+            server.start()
+            yield server
         finally:
-            run(bin_ / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+            server.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent and fields[0] != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -147,7 +147,7 @@ class Bridge:
 
     def offer(self, rows: Sequence[OutboxRow]) -> None:
         """Rows were committed: send them live. To be called on the event loop."""
-        self._standing.relay.offer(rows)
+        self._standing.relay.offer(rows, now_ns=self._standing.clock.monotonic_ns())
         if self._conversation is not None:
             self._conversation.send_live()
 

@@ -24,10 +24,8 @@ log = logging.getLogger(__name__)
 
 _LIVE_BATCH = 256
 _METERED_BATCH = 8
-_AHEAD = 3  # windows of live results handed to the transport, where the broker answers quickly
+_AHEAD = 2  # windows of live results handed to the transport, where the broker answers quickly
 _QUICK_ACK_S = 0.05
-_STUCK_NS = 1_000_000_000
-_PACKS_UNDER_WAY = 4
 _FIRST_RECEIPT_S = 1.0
 _GOODBYE_S = 3.0
 _OUTBOX_RETRY_S = 1.0
@@ -51,7 +49,6 @@ class Conversation:
         self._live_under_way = self._packs_under_way = 0
         self._live_waits = False
         self._live_ack_s = 0.0
-        self._stuck_since_ns: int | None = None
         self._nothing_was_due = True
         # Set when there may be something to do:
         self._backlog_stirs = anyio.Event()
@@ -66,7 +63,9 @@ class Conversation:
             filters.append(homeassistant.STATUS_TOPIC)
         if standing.commanded is not None:
             filters.append(standing.topics.of(Kind.CMD, "#"))
+        begun_ns = standing.clock.monotonic_ns()
         await self._transport.subscribe(*filters)
+        standing.pace.acknowledged(0, (standing.clock.monotonic_ns() - begun_ns) / 1e9)
         birth = standing.birth()
         said = [Message(standing.topics.of(Kind.BIRTH), encode_event(birth), retain=True)]
         if standing.home_assistant:
@@ -107,6 +106,11 @@ class Conversation:
         standing = self._standing
         while self._group is not None:
             now_ns = standing.clock.monotonic_ns()
+            # Where a bound makes live results wait, they wait for what went before, and go first then.
+            late = 0 if standing.meter.is_bounded else self._relay.shelve(now_ns)
+            if late:
+                self._counters["bridge.shelved"] += late
+                self._backlog_stirs.set()
             if standing.meter.wait_s(now_ns) > 0:
                 if self._relay.live and not self._live_waits:
                     self._live_waits = True
@@ -115,9 +119,7 @@ class Conversation:
             batch = _METERED_BATCH if standing.meter.is_bounded else _LIVE_BATCH
             rows = self._relay.take_live(limit=max(0, min(batch, self._live_room())), now_ns=now_ns)
             if not rows:
-                self._shelve_if_stuck(now_ns)
                 return
-            self._stuck_since_ns = None
             self._live_under_way += len(rows)
             if self._nothing_was_due or self._relay.backlog:
                 self._backlog_stirs.set()
@@ -206,13 +208,14 @@ class Conversation:
         self.send_live()
 
     async def _send_backlog(self) -> None:
-        if self._standing.delivery == "monitor" and self._relay.backlog:
+        standing = self._standing
+        if standing.delivery == "monitor" and self._relay.backlog:
             with anyio.move_on_after(_FIRST_RECEIPT_S):  # the retained one: it may spare us most of it
                 await self._receipt_came.wait()
         while True:
             self._backlog_stirs = anyio.Event()
             self._expire()
-            ask = self._relay.next_backlog() if self._packs_under_way < _PACKS_UNDER_WAY else None
+            ask = self._relay.next_backlog() if self._packs_under_way < standing.pace.packs_under_way else None
             if ask is None:
                 await self._wait_for_backlog()
                 continue
@@ -290,19 +293,8 @@ class Conversation:
 
     def _live_room(self) -> int:
         """How many more live results may be handed to the transport: on a quick link some in advance."""
-        is_quick = self._live_ack_s < _QUICK_ACK_S
-        return self._transport.window * (_AHEAD if is_quick else 1) - self._live_under_way
-
-    def _shelve_if_stuck(self, now_ns: int) -> None:
-        """On a long way the broker's window lets few messages through: what waits for long goes in packs instead."""
-        if not self._relay.live:
-            self._stuck_since_ns = None
-        elif self._stuck_since_ns is None:
-            self._stuck_since_ns = now_ns
-        elif now_ns - self._stuck_since_ns > _STUCK_NS:
-            self._counters["bridge.shelved"] += self._relay.shelve()
-            self._stuck_since_ns = None
-            self._backlog_stirs.set()
+        window = max(1, self._transport.window - self._standing.pace.packs_under_way)
+        return window * (_AHEAD if self._live_ack_s < _QUICK_ACK_S else 1) - self._live_under_way
 
     def _sent(self, rows: Sequence[OutboxRow]) -> None:
         if self._standing.delivery == "broker":

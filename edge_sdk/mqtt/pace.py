@@ -7,20 +7,22 @@ FIRST_BYTES = 16 * 1024
 
 _QUICK_S = 0.025
 _SLOW_S = 0.1
+_CALM = 16  # so many neither quick nor slow in a row: try more
 _GROW_CEILING_AFTER = 64
 _LOOK_BACK = 20
-_LONGER = 4.0
+_MOST_UNDER_WAY = 4
 _LONG_S = 0.5
-_JITTER = 0.25  # of a long way: that much later says nothing
+_JITTER = 0.25, 1.25  # of the way, beyond it: that is quick still, and that is slow. A broker that waits for TCP's
+_LONG_JITTER = 1.5, 3.0  # acknowledgement adds a whole way; on a long one nobody hurries
 
 
 class Pace:
     """Chooses the size of packs from how long the broker took to acknowledge them. Pure: times are arguments.
 
     What counts is the time beyond the quickest acknowledgement seen on this connection: a long way alone is no
-    reason for small packs, a queue on the way is. When none of the last ones came near the quickest, the way has become
-    longer. A size that the connection did not survive is not tried again until many smaller ones have passed: it may be
-    more than this broker takes.
+    reason for small packs, a queue on the way is. The smallest packs go one at a time and make none: when even then
+    none comes near the quickest, the way has become longer. A size that the connection did not survive is not tried
+    again until many smaller ones have passed: it may be more than this broker takes.
 
     Attributes:
         pack_bytes: What the next pack may hold.
@@ -36,7 +38,12 @@ class Pace:
         self._largest_passed = 0
         self._passed = 0
         self._quickest_s = self._lately_s = float("inf")
-        self._looked_at = 0
+        self._looked_at = self._calm = 0
+
+    @property
+    def packs_under_way(self) -> int:
+        """How many packs may wait for their acknowledgement at once."""
+        return _MOST_UNDER_WAY if self.pack_bytes > SMALLEST_BYTES else 1
 
     def connected(self) -> None:
         """A connection begins: the way may be another."""
@@ -47,24 +54,30 @@ class Pace:
         """A message was acknowledged: a pack, or a live result, which tells how long the way is."""
         self._quickest_s = min(self._quickest_s, after_s)
         self._look_back(after_s)
-        if size_bytes < SMALLEST_BYTES:
+        if size_bytes < SMALLEST_BYTES // 2:  # too small to tell; a pack holds somewhat less than it may
             return
         self._largest_passed = max(self._largest_passed, size_bytes)
         self._passed += 1
         if self._passed % _GROW_CEILING_AFTER == 0:
             self._ceiling = min(self._most, 2 * self._ceiling)
         waited_s = after_s - self._quickest_s
-        if waited_s < max(_QUICK_S, _JITTER * self._quickest_s):
-            self.pack_bytes = min(self._ceiling, 2 * self.pack_bytes)
-        elif waited_s > max(_SLOW_S, 2 * _JITTER * self._quickest_s):
+        quick, slow = _LONG_JITTER if self._quickest_s > _LONG_S else _JITTER
+        self._calm += 1
+        if waited_s > max(_SLOW_S, slow * self._quickest_s):
             self.pack_bytes = max(SMALLEST_BYTES, self.pack_bytes // 2)
+            self._calm = 0
+        elif waited_s < max(_QUICK_S, quick * self._quickest_s) or self._calm >= _CALM:
+            self.pack_bytes = min(self._ceiling, 2 * self.pack_bytes)
+            self._calm = 0
 
     def _look_back(self, after_s: float) -> None:
+        if self.pack_bytes > SMALLEST_BYTES:
+            self._lately_s, self._looked_at = float("inf"), 0
+            return
         self._lately_s = min(self._lately_s, after_s)
         self._looked_at += 1
         if self._looked_at >= _LOOK_BACK:
-            if self._lately_s > max(_LONG_S, _LONGER * self._quickest_s):
-                self._quickest_s = self._lately_s
+            self._quickest_s = self._lately_s
             self._lately_s, self._looked_at = float("inf"), 0
 
     def lost(self) -> None:

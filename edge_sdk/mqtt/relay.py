@@ -3,7 +3,7 @@
 A row that the outbox holds is in exactly one of three places while we are connected::
 
     offer ──▶ live queue ──take_live──▶ in flight ──settle──▶ forgotten
-                  │ overflow, shelve       │ expire
+                  │ overflow, late         │ expire
                   ▼                        ▼
     connected ─▶ backlog ──take_backlog─▶ in flight
 
@@ -22,6 +22,7 @@ from edge_sdk.contract.receipt import Ranges, runs
 _PATIENCE_LIMIT = 32
 _MERGED_NS = 100_000_000  # departures of neighbours within this are one
 _OVERTAKEN_NS = 300_000_000  # what left so much before something that has landed, and has not, is lost
+_LATE_NS = 500_000_000  # what waits for longer in the live queue is live no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Relay:
         self._patience = 1
         self._connected = False
         self._seen = 0
-        self._live: deque[OutboxRow] = deque()
+        self._live: deque[tuple[int, OutboxRow]] = deque()  # (since when, row)
         self._backlog = Ranges()
         self._flying = Ranges()
         self._departures: deque[tuple[int, int, int]] = deque()  # (when, low, high)
@@ -96,7 +97,7 @@ class Relay:
         self._progress_ns = self._landed_ns = 0
         self._backlog, self._flying = Ranges(), Ranges()
 
-    def offer(self, rows: Sequence[OutboxRow]) -> None:
+    def offer(self, rows: Sequence[OutboxRow], *, now_ns: int) -> None:
         """Rows were just accepted: they go out live, or wait in the outbox while we are not connected."""
         if not self._connected:
             return
@@ -106,21 +107,26 @@ class Relay:
             if row.seq > self._seen + 1:
                 self._backlog.add(self._seen + 1, row.seq - 1)
             self._seen = row.seq
-            self._live.append(row)
+            self._live.append((now_ns, row))
         while len(self._live) > self._live_limit:
-            self._backlog.add(self._live.popleft().seq)
+            self._backlog.add(self._live.popleft()[1].seq)
 
-    def shelve(self) -> int:
-        """The live queue becomes backlog: one by one it would take too long. Returns how many."""
+    def shelve(self, now_ns: int) -> int:
+        """When the first of the live queue has waited for too long, all of it becomes backlog; returns how many.
+
+        On a long way the broker's window lets few messages through: what is more than that goes in packs instead.
+        """
+        if not self._live or now_ns - self._live[0][0] < _LATE_NS:
+            return 0
         count = len(self._live)
-        for span in runs(item.seq for item in self._live):
+        for span in runs(item.seq for _, item in self._live):
             self._backlog.add(*span)
         self._live.clear()
         return count
 
     def take_live(self, *, limit: int, now_ns: int) -> list[OutboxRow]:
         """Rows to send now, one message each; they are in flight from here on."""
-        rows = [self._live.popleft() for _ in range(min(limit, len(self._live)))]
+        rows = [self._live.popleft()[1] for _ in range(min(limit, len(self._live)))]
         for row in rows:
             self._depart(row.seq, row.seq, now_ns)
         return rows

@@ -1,6 +1,7 @@
 """The monitor's ingest and store without the page, as a process.
 
-``python -m tests.faults.collector URL STORE [RESULTS_PER_S]``; the last makes it no quicker than that.
+``python -m tests.faults.collector URL STORE [RESULTS_PER_S]``; STORE is a file, or the URL of a PostgreSQL; the last
+makes it no quicker than that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from edge_sdk.base.backoff import Backoff
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.monitor.ingest import Ingest
 from edge_sdk.monitor.store.base import Batch, Committed
+from edge_sdk.monitor.store.place import open_store
 from edge_sdk.monitor.store.sqlite import SqliteStore
 from edge_sdk.mqtt.paho import PahoTransport
 from edge_sdk.mqtt.transport import BrokerAddress
@@ -36,7 +38,7 @@ class SlowStore(SqliteStore):
 
 async def main(arguments: list[str]) -> None:
     url, path, *slow = arguments
-    store = SlowStore(Path(path), float(slow[0])) if slow else SqliteStore(Path(path))
+    store = SlowStore(Path(path), float(slow[0])) if slow else open_store(path)
     ingest = Ingest(
         store,
         lambda: PahoTransport(

@@ -33,6 +33,7 @@ from tests.faults.wordy import Wordy
 log = logging.getLogger("feeder")
 
 TOPICS = Topics("faults", "feeder")
+_REPORT_EVERY_S = 10.0
 
 
 def result(value: int) -> FusedResult:
@@ -77,8 +78,14 @@ async def main(arguments: list[str]) -> None:
             async for _ in signals:
                 stopping.set()
 
+    async def report() -> None:
+        while True:
+            await anyio.sleep(_REPORT_EVERY_S)
+            log.info("feeder goes on", extra={"counters": dict(bridge.counters), "waiting": outbox.stats().rows})
+
     async with anyio.create_task_group() as group:
         group.start_soon(stop_on_signal)
+        group.start_soon(report)
         group.start_soon(bridge.run)
         while not stopping.is_set():
             results = [result(rng.getrandbits(50)) for _ in range(rng.choice((1, 1, 2, 5, 20)))]

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg
 
 from edge_sdk.outbox.meta import read_meta
 
@@ -90,6 +92,7 @@ class Scene:
         centre: The same for the collector.
         more: Further arguments of the feeder, after the rate.
         slow: Results a second that the collector can store; None = as many as it can.
+        database: URL of the PostgreSQL that the collector stores in; None = a file.
     """
 
     def __init__(
@@ -102,10 +105,12 @@ class Scene:
         centre: Sequence[str] = (),
         more: Sequence[str] = (),
         slow: float | None = None,
+        database: str | None = None,
     ) -> None:
         self._ledger, self._store = directory / "ledger.txt", directory / "monitor.db"
+        self._database = database
         self._outbox = directory / "outbox.db"
-        taken = [url, str(self._store)]
+        taken = [url, database or str(self._store)]
         log = directory / "collector.log"
         self.collector = Child(log, "tests.faults.collector", *taken, *([str(slow)] if slow else []), within=centre)
         self.quick_collector = Child(log, "tests.faults.collector", *taken, within=centre)
@@ -121,29 +126,49 @@ class Scene:
         )
 
     def accepted(self) -> dict[tuple[str, int], int]:
+        """What `put` gave back, by epoch and number."""
         book = {}
         text = self._ledger.read_text() if self._ledger.exists() else ""
-        for line in text.splitlines():
+        for line in text[: text.rfind("\n") + 1].splitlines():  # the last one may be being written
             epoch, seq, value = line.split()
             assert (epoch, int(seq)) not in book, "a number was given twice"
             book[epoch, int(seq)] = int(value)
         return book
 
+    def count_accepted(self) -> int:
+        """How many `put` gave back so far."""
+        return self._ledger.read_bytes().count(b"\n") if self._ledger.exists() else 0
+
     def stored(self) -> list[Stored]:
         """In the order in which they were stored."""
+        rows = self._ask(
+            "SELECT epoch, seq, value, backlog, t_ns, stored_ns FROM results JOIN sources ON sources.id = source"
+            f" ORDER BY {'stored_ns, seq' if self._database else 'results.rowid'}"
+        )
+        return [Stored(epoch, seq, int(value), bool(backlog), *times) for epoch, seq, value, backlog, *times in rows]
+
+    def count(self, *, live: bool = False) -> int:
+        """How many are stored; `live` = of those that came by themselves."""
+        rows = self._ask("SELECT count(*) FROM results" + (" WHERE NOT backlog" if live else ""))
+        return int(rows[0][0]) if rows else 0
+
+    def _ask(self, sql: str) -> list[Any]:
+        """Rows of the store; none while it is being made."""
+        if self._database is not None:
+            try:
+                with psycopg.connect(self._database) as connection:
+                    return connection.execute(sql.encode()).fetchall()
+            except psycopg.errors.UndefinedTable:
+                return []
         if not self._store.exists():
             return []
         with closing(sqlite3.connect(f"file:{self._store}?mode=ro", uri=True, timeout=30.0)) as db:
             try:
-                rows = db.execute(
-                    "SELECT epoch, seq, value, backlog, t_ns, stored_ns"
-                    " FROM results JOIN sources ON sources.id = source ORDER BY results.rowid"
-                ).fetchall()
+                return db.execute(sql).fetchall()
             except sqlite3.OperationalError as error:
-                if "no such table" in str(error):  # they are being made
+                if "no such table" in str(error):
                     return []
                 raise
-        return [Stored(epoch, seq, int(value), bool(backlog), *times) for epoch, seq, value, backlog, *times in rows]
 
     def given_up(self) -> int:
         """How many results the outbox says it has given up."""

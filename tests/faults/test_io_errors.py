@@ -43,10 +43,10 @@ def run(
         scene = Scene(directory, broker.url, field=failing(calls, error, first, last))
         stack.enter_context(scene.collector)
         stack.enter_context(scene.feeder)
-        wait_for(lambda: len(scene.stored()) > 20)
+        wait_for(lambda: scene.count() > 20)
         wait_for(lambda: until in log.read_text(errors="replace"), 60.0)
-        mark = len(scene.accepted())
-        wait_for(lambda: len(scene.accepted()) > mark + 200, 60.0)
+        mark = scene.count_accepted()
+        wait_for(lambda: scene.count_accepted() > mark + 200)
         accepted, stored = scene.finish()
         return accepted, stored, scene.given_up(), log.read_text(errors="replace")
 

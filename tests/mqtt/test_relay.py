@@ -41,7 +41,7 @@ class Delivery(RuleBasedStateMachine):
         rows = [row(self.newest + 1 + n) for n in range(count)]
         self.newest += count
         self.outbox |= {item.seq for item in rows}
-        self.relay.offer(rows)
+        self.relay.offer(rows, now_ns=self.now_ns)
 
     @rule()
     def connect(self) -> None:
@@ -59,8 +59,8 @@ class Delivery(RuleBasedStateMachine):
 
     @rule()
     def shelve(self) -> None:
-        self.relay.shelve()
-        assert self.relay.live == 0
+        waiting = self.relay.live
+        assert self.relay.shelve(self.now_ns) in (0, waiting)
 
     @rule(arrives=st.booleans(), cut_to=st.integers(1, 4))
     def send_a_pack(self, arrives: bool, cut_to: int) -> None:
@@ -129,7 +129,7 @@ TestDelivery.settings = settings(max_examples=150, stateful_step_count=40, deadl
 def test_live_rows_leave_in_order() -> None:
     relay = Relay()
     relay.connected(oldest=1, newest=0)
-    relay.offer([row(1), row(2), row(3)])
+    relay.offer([row(1), row(2), row(3)], now_ns=0)
 
     assert [item.seq for item in relay.take_live(limit=2, now_ns=0)] == [1, 2]
     assert relay.in_flight == ((1, 2),)
@@ -138,16 +138,33 @@ def test_live_rows_leave_in_order() -> None:
 def test_rows_beyond_the_live_queue_become_backlog() -> None:
     relay = Relay(live_limit=2)
     relay.connected(oldest=1, newest=0)
-    relay.offer([row(n) for n in range(1, 6)])
+    relay.offer([row(n) for n in range(1, 6)], now_ns=0)
 
     assert relay.backlog == ((1, 3),)
     assert [item.seq for item in relay.take_live(limit=9, now_ns=0)] == [4, 5]
 
 
+def test_a_live_queue_that_is_served_too_slowly_becomes_backlog_before_it_is_old() -> None:
+    relay = Relay()
+    relay.connected(oldest=1, newest=0)
+    worst_ns = 0
+    offered_ns: dict[int, int] = {}
+    for n in range(1, 1001):  # 100 a second come, the broker takes 50
+        now_ns = n * SECOND // 100
+        offered_ns[n] = now_ns
+        relay.offer([row(n)], now_ns=now_ns)
+        relay.shelve(now_ns)
+        for item in relay.take_live(limit=n % 2, now_ns=now_ns):
+            worst_ns = max(worst_ns, now_ns - offered_ns[item.seq])
+
+    assert worst_ns < SECOND // 2
+    assert 300 < len(numbers(relay.backlog)) < 600
+
+
 def test_rows_accepted_while_connecting_are_sent_once() -> None:
     relay = Relay()
     relay.connected(oldest=1, newest=2)
-    relay.offer([row(2), row(3)])
+    relay.offer([row(2), row(3)], now_ns=0)
 
     assert relay.backlog == ((1, 2),)
     assert [item.seq for item in relay.take_live(limit=9, now_ns=0)] == [3]
@@ -157,7 +174,7 @@ def test_what_a_later_row_has_overtaken_is_sent_again_at_once() -> None:
     relay = Relay(resend_after_s=100.0)
     relay.connected(oldest=1, newest=0)
     for seq, now_ns in ((1, 0), (2, SECOND), (3, 2 * SECOND), (4, 3 * SECOND)):
-        relay.offer([row(seq)])
+        relay.offer([row(seq)], now_ns=now_ns)
         relay.take_live(limit=1, now_ns=now_ns)
 
     relay.settle([(1, 1), (3, 3)], now_ns=3 * SECOND)
@@ -170,7 +187,7 @@ def test_what_a_later_row_has_overtaken_is_sent_again_at_once() -> None:
 def test_while_receipts_make_progress_a_slow_monitor_is_not_flooded_with_resends() -> None:
     relay = Relay(resend_after_s=1.0)
     relay.connected(oldest=1, newest=0)
-    relay.offer([row(seq) for seq in range(1, 101)])
+    relay.offer([row(seq) for seq in range(1, 101)], now_ns=0)
     relay.take_live(limit=100, now_ns=0)
 
     for seq in range(1, 100):
