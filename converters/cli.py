@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--evaluate", metavar="DATA", help="The same with y, unseen in training.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=1,128,6", help="Fix an input's open dimensions.")
+@click.option("--custom-objects", multiple=True, metavar="MODULE[:NAME]", help="Defines layers of a Keras file; is run.")
 @click.option("--board", metavar="NAME", help="A name of `edge-sdk boards`, or your own .yaml.")
 @click.option("--require-delegated", type=click.FloatRange(0, 1), metavar="SHARE", help="Fail below this share.")
 @click.option("--sign", "key", metavar="KEYFILE", help="Sign with this key; `edge-sdk keys new` makes one.")
@@ -63,6 +64,7 @@ def convert(
     calibration: str | None,
     evaluate: str | None,
     inputs: tuple[str, ...],
+    custom_objects: tuple[str, ...],
     board: str | None,
     require_delegated: float | None,
     key: str | None,
@@ -107,8 +109,10 @@ def convert(
             require_delegated=require_delegated,
             key=key,
             cache=not no_cache,
+            custom_objects=custom_objects,
         )
-    _show(done)
+    if json_file != "-":
+        _show(done)
     terminal.write_json(json_file, done.report)
     if html_file:
         from converters.evaluate.explanation import explain
@@ -116,7 +120,7 @@ def convert(
 
         trail = done.report if any(row.why for row in done.report) else ()
         Path(html_file).write_text(render(explain(done, trail=trail)), encoding="utf-8")
-        click.echo(f"Report: {html_file}")
+        click.echo(f"Report: {html_file}", err=json_file == "-")
 
 
 @contextmanager

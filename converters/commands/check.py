@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--board", required=True, metavar="NAME", help="A name of `edge-sdk boards`, or your own .yaml.")
 @click.option("--precision", default="int8", show_default=True, help="What the model is to become.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=1,128,6", help="Fix an input's open dimensions.")
+@click.option("--custom-objects", multiple=True, metavar="MODULE[:NAME]", help="Defines layers of a Keras file; is run.")
 @click.option("--require-delegated", type=click.FloatRange(0, 1), metavar="SHARE", help="Fail below this share.")
 @click.option("--all", "show_all", is_flag=True, help="List every operator, not only those left to the CPU.")
 @terminal.json_option
@@ -28,6 +29,7 @@ def check(
     board: str,
     precision: str,
     inputs: tuple[str, ...],
+    custom_objects: tuple[str, ...],
     require_delegated: float | None,
     show_all: bool,
     json_file: str | None,
@@ -47,21 +49,24 @@ def check(
     except ModuleNotFoundError as error:
         raise plugins.missing_extra("edge-sdk check", error) from error
     profile = read_board(board)
-    fits = [
-        fit(content, profile, precision=found) for found, content in _models(Path(model), profile, precision, inputs)
-    ]
-    for each in fits:
-        _show(each, profile, show_all=show_all)
+    models = _models(Path(model), profile, precision, inputs, custom_objects)
+    fits = [fit(content, profile, precision=found) for found, content in models]
+    if json_file != "-":
+        for each in fits:
+            _show(each, profile, show_all=show_all)
     terminal.write_json(json_file, fits)
     if require_delegated is not None:
         for each in fits:
             each.require(require_delegated)
 
 
-def _models(path: Path, board: Board, precision: str, inputs: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+def _models(
+    path: Path, board: Board, precision: str, inputs: tuple[str, ...], custom_objects: tuple[str, ...]
+) -> Iterator[tuple[str, bytes]]:
     """The model in each format that the board reads: as it is, from a bundle, or converted to float for the purpose."""
     from converters.artifact import Artifact
     from converters.cli import shape_of
+    from converters.custom import digests
     from converters.forge import Forged, ForgeJob
     from converters.recipe import Recipe
     from converters.scheme import Scheme
@@ -88,6 +93,7 @@ def _models(path: Path, board: Board, precision: str, inputs: tuple[str, ...]) -
             recipe=Recipe(),
             schemes=tuple(Scheme(each, "float32") for each in board.formats),
             shapes=dict(shape_of(text) for text in inputs),
+            custom_objects=digests(custom_objects),
             only_structure=True,
         )
         run_stage("converters.forge", job, Path(name), Forged, say=bar.say)

@@ -10,7 +10,7 @@ import click
 from edge_sdk.base import plugins, terminal
 
 if TYPE_CHECKING:
-    from converters.evaluate.explanation import VariantExplanation
+    from converters.evaluate.explanation import Explanation, VariantExplanation
 
 
 @click.command()
@@ -36,6 +36,15 @@ def explain(bundle: str, html_file: str | None, json_file: str | None) -> None:
 
     with terminal.progress("running every variant"):
         explanation = explained(read_bundle(bundle, Trust(allow_unsigned=True)))
+    if json_file != "-":
+        _summary(explanation)
+    if html_file:
+        Path(html_file).write_text(render(explanation), encoding="utf-8")
+        click.echo(f"Report: {html_file}", err=json_file == "-")
+    terminal.write_json(json_file, explanation)
+
+
+def _summary(explanation: Explanation) -> None:
     terminal.table(
         f"{explanation.name}, {explanation.signed}",
         ("variant", "KiB", "metric", "float", "variant's", "ms", "float ms", "off by", "allowed"),
@@ -51,10 +60,6 @@ def explain(bundle: str, html_file: str | None, json_file: str | None) -> None:
     )  # fmt: skip
     for each in explanation.variants:
         _show(each)
-    if html_file:
-        Path(html_file).write_text(render(explanation), encoding="utf-8")
-        click.echo(f"Report: {html_file}")
-    terminal.write_json(json_file, explanation)
 
 
 def _show(variant: VariantExplanation) -> None:

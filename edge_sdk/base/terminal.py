@@ -35,9 +35,10 @@ def write_json(target: str | None, data: Any) -> None:
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table; numbers stand to the right."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    drawn = Table(title=title, title_justify="left", title_style="bold")
+    drawn = Table()
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         drawn.add_column(column, justify="right" if numeric else "left")
@@ -46,6 +47,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     console = Console()
     if not console.is_terminal:
         console.width = _WIDTH_IN_A_FILE
+    console.print(escape(title), style="bold")  # a title of the table itself would be folded to its width
     console.print(drawn)
 
 

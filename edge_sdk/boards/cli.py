@@ -24,6 +24,25 @@ def boards(ctx: click.Context, json_file: str | None) -> None:
     if ctx.invoked_subcommand is not None:
         return
     known = [read_board(name) for name in board_names()]
+    if json_file != "-":
+        _list(known)
+    terminal.write_json(json_file, known)
+
+
+@boards.command()
+@click.argument("name")
+@terminal.json_option
+def show(name: str, json_file: str | None) -> None:
+    """Show what is known of the board NAME, and where each fact comes from."""
+    board = read_board(name)
+    if json_file != "-":
+        terminal.table(f"{board.name}: {board.title}", ("what", "value", "source"), _rows(board))
+        for note in board.notes:
+            click.echo(f"- {note}")
+    terminal.write_json(json_file, board)
+
+
+def _list(known: list[Board]) -> None:
     terminal.table(
         "Boards",
         ("name", "board", "architecture", "runtimes", "accelerator", "precisions"),
@@ -39,19 +58,6 @@ def boards(ctx: click.Context, json_file: str | None) -> None:
             for board in known
         ],
     )
-    terminal.write_json(json_file, known)
-
-
-@boards.command()
-@click.argument("name")
-@terminal.json_option
-def show(name: str, json_file: str | None) -> None:
-    """Show what is known of the board NAME, and where each fact comes from."""
-    board = read_board(name)
-    terminal.table(f"{board.name}: {board.title}", ("what", "value", "source"), _rows(board))
-    for note in board.notes:
-        click.echo(f"- {note}")
-    terminal.write_json(json_file, board)
 
 
 def _rows(board: Board) -> list[tuple[str, str, str]]:

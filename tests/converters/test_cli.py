@@ -44,6 +44,15 @@ def test_the_command_writes_a_signed_bundle_and_json(folder: Path) -> None:
     assert row["float"] == row["quantized"]
 
 
+def test_a_program_reads_nothing_but_json(folder: Path) -> None:
+    arguments = [f"{folder}/dense.onnx", "--rate", "2", "--labels", "a,b,c", "--precision", "float32"]
+    data = ["--calibration", f"{folder}/train.npz", "--evaluate", f"{folder}/train.npz", "-o", f"{folder}/out.edge"]
+
+    done = CliRunner().invoke(convert, [*arguments, *data, "--json", "-"], catch_exceptions=False)
+
+    assert json.loads(done.stdout)[0]["precision"] == "float32"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -33,6 +33,12 @@ def test_what_a_board_takes_is_told_operator_by_operator(model: Path, tmp_path: 
     assert (softmax["operator"], softmax["is_delegated"]) == ("SOFTMAX", False)
 
 
+def test_a_program_reads_nothing_but_json(model: Path) -> None:
+    done = CliRunner().invoke(check, [str(model), "--board", "coral-dev-board", "--json", "-"], catch_exceptions=False)
+
+    assert len(json.loads(done.stdout)) == 1
+
+
 def test_a_share_that_is_not_reached_fails_with_the_operator_and_the_cure(model: Path) -> None:
     arguments = [str(model), "--board", "coral-dev-board", "--precision", "float32", "--require-delegated", "0.95"]
 

@@ -36,6 +36,12 @@ def test_a_bundle_is_explained_layer_by_layer(sines: Conversion, tmp_path: Path)
     assert "https://" not in page
 
 
+def test_a_program_reads_nothing_but_json(sines: Conversion) -> None:
+    done = CliRunner().invoke(explain, [str(sines.path), "--json", "-"], catch_exceptions=False)
+
+    assert json.loads(done.stdout)["variants"]
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed: apt-get install chromium")
 def test_the_report_opens_in_a_browser_without_a_network(sines: Conversion, tmp_path: Path) -> None:
     CliRunner().invoke(explain, [str(sines.path), "--html", f"{tmp_path}/report.html"], catch_exceptions=False)
