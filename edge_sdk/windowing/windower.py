@@ -106,9 +106,7 @@ class Windower:
                 f"{self.sensor!r} with {self._cells.shape[1]}. Name the sensor that the model was made for."
             )
         windows: list[Window] = []
-        if self._continue(reading):
-            if self._end <= self._origin + self._size:
-                self._emit(windows)
+        if self._continue(reading, windows):
             return windows
         for run in self._order.push(reading):
             if run.restart:
@@ -130,7 +128,7 @@ class Windower:
     def _next(self) -> int:
         return self._origin + self._size
 
-    def _continue(self, reading: Reading) -> bool:
+    def _continue(self, reading: Reading, windows: list[Window]) -> bool:
         """The ordinary case, in a few operations: a whole block, on the rate, that goes on where the last ended.
 
         Returns:
@@ -140,7 +138,8 @@ class Windower:
         n = len(samples)
         if not self._begun or reading.times_ns is not None or n > self._chunk or reading.rate_hz != rate_hz:
             return False
-        position = self._grid.position(start_ns, self._origin + self._size)
+        at = self._origin + self._size
+        position = self._grid.position(start_ns, at)
         if self._knot != -1.0 or not -0.5 <= position <= 0.5 or lock_to(position, self._phase):
             return False
         if not math.isfinite(np.vdot(samples, samples)):  # NaN or infinity in it, or squares that overflow
@@ -148,9 +147,15 @@ class Windower:
         last_ns = start_ns + round((n - 1) * 1e9 / rate_hz)
         if not self._order.follows(start_ns, last_ns):
             return False
-        self._phase = position
-        self._append(samples, True)
-        self._observed_ns, self._clock = reading.observed_ns or last_ns, reading.clock
+        self._phase, self._observed_ns, self._clock = position, reading.observed_ns or last_ns, reading.clock
+        if n == self.spec.length == self.spec.stride and self._end == at + n:  # an image: no other window needs it
+            windows.append(self._window(at, samples, 1.0, self._observed_ns, self._clock))
+            self._origin, self._size, self._end = at + n, 0, self._end + n
+            self._row = samples[-1:].copy()
+        else:
+            self._append(samples, True)
+            if self._end <= at + n:
+                self._emit(windows)
         return True
 
     def _take(self, run: Run, windows: list[Window]) -> None:
@@ -257,18 +262,23 @@ class Windower:
             at_edge = at_end or start < self._begin
             if coverage > 0 and (not at_edge or coverage >= self.spec.minimum_coverage):
                 observed_ns, clock = (self._observed_ns, self._clock) if source is None else source.of(self._end - 1)
-                windows.append(
-                    Window(
-                        sensor=self.sensor,
-                        start_ns=self._grid.time_ns(start),
-                        end_ns=self._grid.time_ns(self._end),
-                        samples=self._cells[first : first + length].copy(),
-                        coverage=coverage,
-                        observed_ns=observed_ns,
-                        clock=clock,
-                    )
-                )
+                samples = self._cells[first : first + length].copy()
+                windows.append(self._window(start, samples, coverage, observed_ns, clock))
             self._end += self.spec.stride
+
+    def _window(
+        self, start: int, samples: NDArray[np.float32], coverage: float, observed_ns: int, clock: ClockState
+    ) -> Window:
+        """The window whose first cell is `start`."""
+        return Window(
+            sensor=self.sensor,
+            start_ns=self._grid.time_ns(start),
+            end_ns=self._grid.time_ns(start + len(samples)),
+            samples=samples,
+            coverage=coverage,
+            observed_ns=observed_ns,
+            clock=clock,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -195,6 +195,31 @@ def test_a_window_is_made_with_the_sample_that_completes_it() -> None:
     assert one.watermark_ns == T0 + 4 * PERIOD
 
 
+def test_a_block_that_is_a_window_is_handed_on_and_what_comes_behind_it_is_cut_as_ever() -> None:
+    images = [block(cell, 4) for cell in (0, 4, 8)]
+    halves, gap = [block(cell, 2) for cell in (12, 14, 16)], [block(70, 4), block(74, 4)]
+    one = windower(length=4, stride=4)
+
+    made = [window for reading in images for window in one.push(reading)]
+
+    assert [np.shares_memory(window.samples, image.samples) for window, image in zip(made, images, strict=True)] == [
+        False,  # the first block of a stream goes the long way
+        True,
+        True,
+    ]
+    made += [window for reading in [*halves, *gap] for window in one.push(reading)] + one.flush()
+    identical(
+        made,
+        run(windower(length=4, stride=4), [piece for whole in [*images, *halves, *gap] for piece in single(whole)]),
+    )
+
+
+def single(reading: Reading) -> list[Reading]:
+    """The same samples, one a block."""
+    starts = [reading.start_ns + i * PERIOD for i in range(len(reading.samples))]
+    return [Reading("s", reading.samples[i : i + 1], start, rate_hz=HZ) for i, start in enumerate(starts)]
+
+
 def test_on_the_rate_values_are_untouched_whatever_the_phase() -> None:
     [window, *_] = run(windower(), [block(0, 8, phase_ns=50_000_000)])
     assert window.samples[:, 0].tolist() == [0, 1, 2, 3]
