@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 )
 @click.option("--evaluate", metavar="DATA", help="The same with y, unseen in training.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=1,128,6", help="Fix an input's open dimensions.")
-@click.option("--custom-objects", multiple=True, metavar="MODULE[:NAME]", help="Defines layers of a Keras file; is run.")
+@click.option(
+    "--custom-objects", multiple=True, metavar="MODULE[:NAME]", help="Defines layers of a Keras file; is run."
+)
 @click.option("--board", metavar="NAME", help="A name of `edge-sdk boards`, or your own .yaml.")
 @click.option("--require-delegated", type=click.FloatRange(0, 1), metavar="SHARE", help="Fail below this share.")
 @click.option("--sign", "key", metavar="KEYFILE", help="Sign with this key; `edge-sdk keys new` makes one.")

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from converters import custom
 from converters.dataset import subset
 from converters.load.base import Loaded
 from converters.load.witness import ENOUGH
@@ -38,6 +39,7 @@ class ForgeJob(msgspec.Struct, frozen=True, kw_only=True):
         shapes: Dimensions that the user fixed, by input name.
         symmetric: Quantize ONNX activations around zero, which TensorRT wants.
         may_fail: A scheme that cannot be written is named in the answer instead of ending the work.
+        custom_objects: Modules of the user that define layers, with the digests of their files.
         only_structure: Write the schemes and nothing else: no data, no answers, the recipe left as it is.
     """
 
@@ -49,6 +51,7 @@ class ForgeJob(msgspec.Struct, frozen=True, kw_only=True):
     shapes: dict[str, tuple[int, ...]] = {}
     symmetric: bool = False
     may_fail: bool = False
+    custom_objects: dict[str, str] = {}
     only_structure: bool = False
 
 
@@ -73,6 +76,10 @@ class Forged(msgspec.Struct, frozen=True, kw_only=True):
 def forge(job: ForgeJob, folder: Path) -> Forged:
     """Load, answer, convert, quantize."""
     at("loading the model")
+    if job.custom_objects:
+        from converters.load.keras import register
+
+        register(custom.load(list(job.custom_objects)))
     loader: Any = plugins.load(LOADERS, job.kind)
     loaded: Loaded = loader(Path(job.path), folder, job.shapes)
     if job.only_structure:

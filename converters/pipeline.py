@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from converters.artifact import Artifact
 from converters.auto import choose
 from converters.cache import Cache
+from converters.custom import digests
 from converters.dataset import Dataset, Given
 from converters.evaluate.layers import blame
 from converters.evaluate.proof import Proof, ProofJob, Proven
@@ -63,6 +64,7 @@ def convert(
     require_delegated: float | None = None,
     key: SigningKey | Path | str | None = None,
     cache: bool = True,
+    custom_objects: Sequence[str] = (),
 ) -> Conversion:
     """Convert a trained model to a bundle that is proved on the runtimes that will serve it.
 
@@ -85,6 +87,8 @@ def convert(
         key: Who signs, or a path to the key; None = unsigned.
         cache: Take a stage's work from the user's cache where nothing that it depends on has changed, and keep it
             there.
+        custom_objects: Modules that define layers which a Keras file names: ``module``, or ``module:Name``. They are
+            imported, that is run.
 
     Returns:
         The bundle as a reader will see it, with `report`.
@@ -130,6 +134,7 @@ def convert(
             shapes=dict(shapes or {}),
             may_fail=is_auto,
             symmetric=profile is not None and "tensorrt" in profile.rules,
+            custom_objects=digests(custom_objects),
         )
         stages = Cache.of_user() if cache else None
         forged = _forge(job, folder, say, stages, artifact.digest)

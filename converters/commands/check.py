@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.option("--board", required=True, metavar="NAME", help="A name of `edge-sdk boards`, or your own .yaml.")
 @click.option("--precision", default="int8", show_default=True, help="What the model is to become.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=1,128,6", help="Fix an input's open dimensions.")
-@click.option("--custom-objects", multiple=True, metavar="MODULE[:NAME]", help="Defines layers of a Keras file; is run.")
+@click.option(
+    "--custom-objects", multiple=True, metavar="MODULE[:NAME]", help="Defines layers of a Keras file; is run."
+)
 @click.option("--require-delegated", type=click.FloatRange(0, 1), metavar="SHARE", help="Fail below this share.")
 @click.option("--all", "show_all", is_flag=True, help="List every operator, not only those left to the CPU.")
 @terminal.json_option

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +167,11 @@ class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
 _LEGACY = {"DepthwiseConv2D": _DepthwiseConv2D}
 
 
+def register(objects: Mapping[str, Any]) -> None:
+    """Make custom layers known by their names."""
+    keras.saving.get_custom_objects().update(objects)
+
+
 def load_keras(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> KerasModel:
     """Load a ``.keras`` or ``.h5`` file.
 
@@ -172,11 +180,9 @@ def load_keras(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) 
     """
     try:
         model: Any = keras.models.load_model(path, compile=False, custom_objects=_LEGACY)
-    except (ValueError, TypeError, OSError, KeyError, AttributeError) as error:
-        raise ConversionError(
-            f"{path} cannot be loaded by Keras {keras.__version__}: {first_line(error)}. Is it complete? "
-            "Custom layers must be registered with keras.saving.register_keras_serializable."
-        ) from error
+    except (ValueError, TypeError, OSError, KeyError, AttributeError, ImportError) as error:
+        reason = _unknown(path, str(error)) or f"{first_line(error).rstrip('.')}. Is it complete?"
+        raise ConversionError(f"{path} cannot be loaded by Keras {keras.__version__}: {reason}") from error
     if not getattr(model, "inputs", None):
         model = _functional(path, model, shapes)
     for weight in model.weights:
@@ -191,6 +197,46 @@ def load_keras(path: Path, folder: Path, shapes: Mapping[str, tuple[int, ...]]) 
     ]
     window, ports = join_inputs(str(path), inputs)
     return KerasModel(str(path), model, ports, window, folder)
+
+
+def _unknown(path: Path, words: str) -> str:
+    """Which layers of a file Keras does not know, and what to do; empty where that is not the reason."""
+    unknown = re.findall(r"Unknown layer: '(\w+)'", words)
+    lambdas: list[str] = []
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+        for part in _parts(config):
+            known = str(part.get("module", "")).partition(".")[0] in {"keras", "builtins"}
+            name = part.get("registered_name") or part["class_name"]
+            if part["class_name"] == "Lambda":
+                lambdas.append(str(part["config"].get("name", "Lambda")))
+            elif not known and not name.startswith("__") and keras.saving.get_registered_object(name) is None:
+                own = str(part["config"].get("name", ""))
+                unknown.append(f"{part['class_name']}{f' (layer {own!r})' if own else ''}")
+    if unknown:
+        return (
+            f"it does not know {', '.join(dict.fromkeys(unknown))}. Name the Python module that defines it: "
+            "--custom-objects module, or module:Name."
+        )
+    if lambdas:
+        return (
+            f"layer {', '.join(map(repr, lambdas))} is a Lambda, whose code would run here as it lies in the file. "
+            "Write it as a layer of your own, save again, and name its module: --custom-objects module."
+        )
+    return ""
+
+
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    """Every object that a configuration describes."""
+    if isinstance(config, dict):
+        if "class_name" in config and isinstance(config.get("config"), dict):
+            yield config
+        for value in config.values():
+            yield from _parts(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _parts(value)
 
 
 def _functional(path: Path, model: Any, shapes: Mapping[str, tuple[int, ...]]) -> Any:

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tests.converters.custom_layers import Squash
+
 LENGTH, CHANNELS, CLASSES = 32, 2, 3
 
 
@@ -42,6 +44,12 @@ def main(folder: Path) -> None:
     weight.assign(values)
     model.save(folder / "nan.keras")
     _two_ports(folder, train_x / 10, train_y)
+    for name, layer in (("custom", Squash(3.0)), ("lambda", layers.Lambda(lambda x: 2 * x, name="doubled"))):
+        given = keras.Input((LENGTH, CHANNELS))
+        hidden = layers.GlobalAveragePooling1D()(layer(layers.Conv1D(4, 3)(given)))
+        keras.Model(given, layers.Dense(CLASSES, activation="softmax")(hidden)).save(folder / f"{name}.keras")
+        if name == "custom":
+            keras.models.load_model(folder / "custom.keras", {"Squash": Squash}).save(folder / "custom.h5")
     recurrent = keras.Sequential(
         [keras.Input((LENGTH, CHANNELS)), layers.LSTM(4), layers.Dense(CLASSES, activation="softmax")]
     )
