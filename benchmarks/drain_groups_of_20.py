@@ -6,7 +6,7 @@ Most of what it costs is the fsync of each group, so the medium decides: `outbox
 from __future__ import annotations
 
 import tempfile
-from functools import partial
+import time
 from pathlib import Path
 
 import anyio
@@ -25,10 +25,11 @@ from edge_sdk.outbox.sqlite import SqliteOutbox
 
 RESULTS = 10_000
 ROUNDS = 5
-AHEAD = 600  # rows that may wait; fewer than the live queue holds, so that none goes out in a pack
+AHEAD = 600  # rows that may wait; fewer than the live queue holds
 
 
-async def live(path: Path, port: int) -> None:
+async def live(path: Path, port: int) -> int:
+    """Commit and publish; how many went out one by one."""
     outbox = SqliteOutbox.open(path, clock=SystemClock())
     bridge = Bridge(
         connect=lambda will: PahoTransport(BrokerAddress(port=port), client_id="ours", will=will),
@@ -53,7 +54,7 @@ async def live(path: Path, port: int) -> None:
             await anyio.sleep(0.002)
         tasks.cancel_scope.cancel()
     outbox.close()
-    assert bridge.counters["bridge.sent_live"] == RESULTS
+    return bridge.counters["bridge.sent_live"]
 
 
 def main() -> None:
@@ -62,9 +63,11 @@ def main() -> None:
     rates: list[tuple[float, float]] = []
     with broker() as running, tempfile.TemporaryDirectory() as directory:
         for turn in range(ROUNDS):
-            ours, _ = timed(partial(anyio.run, live, Path(directory) / f"{turn}.db", running.port))
+            begun = time.perf_counter()
+            sent = anyio.run(live, Path(directory) / f"{turn}.db", running.port)
+            ours = time.perf_counter() - begun
             bare, _ = timed(lambda: bare_paho(running.port, topic, payload, RESULTS))
-            rates.append((RESULTS / ours, RESULTS / bare))
+            rates.append((sent / ours, RESULTS / bare))
     report("drain_groups_of_20", *zip(*rates, strict=True), unit="results/s", goal=0.8, better="higher")
 
 

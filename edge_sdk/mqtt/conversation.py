@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _LIVE_BATCH = 256
 _METERED_BATCH = 8
-_AHEAD = 2  # windows of live results handed to the transport, where the broker answers quickly
+_AHEAD = 64  # live results handed to the transport at least, where the broker answers quickly
 _QUICK_ACK_S = 0.05
 _FIRST_RECEIPT_S = 1.0
 _GOODBYE_S = 3.0
@@ -294,7 +294,8 @@ class Conversation:
     def _live_room(self) -> int:
         """How many more live results may be handed to the transport: on a quick link some in advance."""
         window = max(1, self._transport.window - self._standing.pace.packs_under_way)
-        return window * (_AHEAD if self._live_ack_s < _QUICK_ACK_S else 1) - self._live_under_way
+        is_quick = self._live_ack_s < _QUICK_ACK_S
+        return (max(_AHEAD, 2 * window) if is_quick else window) - self._live_under_way
 
     def _sent(self, rows: Sequence[OutboxRow]) -> None:
         if self._standing.delivery == "broker":
