@@ -73,6 +73,7 @@ def _models(
     from converters.recipe import Recipe
     from converters.scheme import Scheme
     from converters.stage import run_stage, scratch
+    from converters.targets.graph import read_graph
     from edge_sdk.base.errors import ConversionError
     from edge_sdk.contract.bundle import SUFFIX, read_bundle
     from edge_sdk.contract.trust import Trust
@@ -80,8 +81,9 @@ def _models(
     if path.suffix == SUFFIX:
         bundle = read_bundle(path, Trust(allow_unsigned=True))
         for variant in bundle.manifest.variants:
-            if variant.format in board.formats:
-                yield variant.precision, bundle.files[variant.file]
+            content = bundle.files[variant.file]
+            if variant.format in board.formats and ("edgetpu" in board.rules or not read_graph(content).is_compiled):
+                yield variant.precision, content
         return
     artifact = Artifact.of(path)
     if artifact.kind in {"tflite", "onnx"}:
@@ -106,25 +108,31 @@ def _models(
 
 
 def _show(fit: Fit, board: Board, *, show_all: bool) -> None:
-    terminal.table(
-        f"{fit.format} {fit.precision} on {board.title}: {fit.operators} operators, {fit.macs / 1e6:.2f} M MACs",
-        ("delegate", "operations", "MACs", "parts", "checked by"),
-        [
-            (each.delegate, f"{each.share_of_operations:.0%}", f"{each.share_of_macs:.0%}", each.partitions,
-             each.checked_by)
-            for each in fit.delegations
-        ],
-    )  # fmt: skip
+    title = f"{fit.format} {fit.precision} on {board.title}: {fit.operators} operators, {fit.macs / 1e6:.2f} M MACs"
+    rows = [
+        (
+            each.delegate,
+            f"{each.share_of_operations:.0%}",
+            f"{each.share_of_macs:.0%}",
+            each.partitions,
+            each.checked_by,
+        )
+        for each in fit.delegations
+    ]
+    if rows:
+        terminal.table(title, ("delegate", "operations", "MACs", "parts", "checked by"), rows)
+    else:
+        click.echo(f"{title}. No delegate there takes {fit.format}: the CPU runs all of it.")
     for each in fit.delegations:
-        rows = [
+        left = [
             (verdict.index, verdict.operator, verdict.name[:40], verdict.reason or each.delegate, verdict.advice)
             for verdict in each.verdicts
             if show_all or not verdict.is_delegated
         ]
-        if rows:
+        if left:
             what = "Every operator" if show_all else f"Left to the CPU by {each.delegate}"
             terminal.table(
-                what, ("#", "operator", "name", "why" if not show_all else "where, or why not", "cure"), rows
+                what, ("#", "operator", "name", "why" if not show_all else "where, or why not", "cure"), left
             )
         for note in each.notes:
             click.echo(f"- {each.delegate}: {note}")

@@ -232,5 +232,6 @@ def nearest(given: str, known: Iterable[str]) -> str:
     """Say what is known, nearest first: the tail of a message about an unknown name."""
     names = sorted(known)
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    close = close or [name for name in names if len(given) > 2 and given.lower() in name.lower()]
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{hint}Known: {', '.join(names) or 'none'}."

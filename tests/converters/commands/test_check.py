@@ -72,6 +72,16 @@ def test_a_format_that_the_board_cannot_read_is_refused(tmp_path: Path) -> None:
         CliRunner().invoke(check, [str(path), "--board", "coral-dev-board"], catch_exceptions=False)
 
 
+def test_a_format_without_delegates_is_said_to_run_on_the_cpu(tmp_path: Path) -> None:
+    path = tmp_path / "dense.onnx"
+    path.write_bytes(onnx_model(weights()))
+
+    told = CliRunner().invoke(check, [str(path), "--board", "raspberry-pi-4"], catch_exceptions=False)
+
+    assert "No delegate there takes onnx: the CPU runs all of it." in told.output
+
+
 def test_an_unknown_board_gets_the_nearest_name(model: Path) -> None:
-    with pytest.raises(ConfigError, match="Did you mean 'raspberry-pi-5'"):
-        CliRunner().invoke(check, [str(model), "--board", "raspbery-pi-5"], catch_exceptions=False)
+    for given in ("raspbery-pi-5", "pi-5"):
+        with pytest.raises(ConfigError, match="Did you mean 'raspberry-pi-5'"):
+            CliRunner().invoke(check, [str(model), "--board", given], catch_exceptions=False)
