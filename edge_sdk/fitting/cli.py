@@ -143,7 +143,12 @@ def fit(
 @click.argument("bundles", nargs=-1, type=_PATH)
 @_common
 @click.option("--target", help="Column of the truth. Default: the one that it was fitted to.")
-@click.option("--train", type=_PATH, help="CSV that early fusion learns from; default: the other groups of --data.")
+@click.option(
+    "--train",
+    type=_PATH,
+    help="CSV that early fusion and other methods learn from; default: the other groups of --data.",
+)
+@click.option("--methods/--no-methods", default=True, show_default=True, help="Also every method that `fit` tries.")
 @click.option("--html", type=_PATH, help="Also write a page with plots.")
 @terminal.json_option
 def evaluate(
@@ -157,17 +162,19 @@ def evaluate(
     trust: tuple[Path, ...],
     allow_unsigned: bool,
     train: Path | None,
+    methods: bool,
     html: Path | None,
     json_file: str | None,
 ) -> None:
     """Score a fusion on test data: whole, and with one or two sensors absent, stale, noisy or stuck.
 
-    Beside it stand each model alone, and early fusion: one model on the windows of all sensors, which no station
-    runs. Figures come with 95 % intervals.
+    Beside it stand each model alone; early fusion, one model on the windows of all sensors, which no station runs;
+    and every other method. Figures come with 95 % intervals.
     """
     from edge_sdk.fitting import early
+    from edge_sdk.fitting.evaluate import Answers, short
     from edge_sdk.fitting.evaluate import evaluate as scored
-    from edge_sdk.fitting.evaluate import short
+    from edge_sdk.fitting.evaluate import methods as every_method
     from edge_sdk.fitting.table import Table, opinion, record
     from edge_sdk.fusion.file import read_fusion
 
@@ -188,15 +195,24 @@ def evaluate(
     learned = None
     if train is not None:
         other = Table.read(train, time=time).apart(group)
-        seen = record(other, models, target=target, group=group)
+        with _guards_in_one_line(()):
+            seen = record(other, models, target=target, group=group)
         learned = (early.Features.of(other, models, seen), seen)
     by_name = {model.name: model for model in models}
+    beside: dict[str, Answers] = {}
+    if learned is None and len(set(given.groups.tolist())) == 1:
+        terminal.warning(f"{data} is all one {group}: early fusion and other methods learn from --train FILE.")
+    else:
+        with terminal.progress("fitting what stands beside"):
+            beside[early.TITLE] = early.fused(early.Features.of(table, models, given), given, learned=learned)
+            if methods:
+                beside |= every_method(given, None if learned is None else learned[1])
     with _guards_in_one_line(()), terminal.progress("trying troubles"):
         lines = scored(
             spec,
             given,
             spoilt=lambda name, spoil: opinion(table, by_name[name], spoil, given),
-            early={early.TITLE: early.fused(early.Features.of(table, models, given), given, learned=learned)},
+            beside=beside,
         )
     if html is not None:
         from edge_sdk.fitting.page import page

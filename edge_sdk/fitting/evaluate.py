@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sdk.fitting.fit import cross_validated, fitted, methods_for
 from edge_sdk.fitting.record import Opinion, Record
 from edge_sdk.fitting.score import Score, run, score
 from edge_sdk.fitting.table import Spoil
@@ -18,6 +19,9 @@ from edge_sdk.fusion.file import FusionSpec
 
 STRENGTHS = (0.5, 1.0, 2.0)
 """Noise that is tried, in standard deviations of the signal."""
+
+Answers = tuple[Sequence[Fused | None], Record]
+"""What was answered, and at which moments."""
 
 Spoilt = Callable[[str, Spoil], Opinion]
 """What a contributor says when its samples are spoilt."""
@@ -54,7 +58,7 @@ def evaluate(
     record: Record,
     *,
     spoilt: Spoilt | None = None,
-    early: Mapping[str, tuple[Sequence[Fused | None], Record]] | None = None,
+    beside: Mapping[str, Answers] | None = None,
     most: int = 2,
 ) -> list[Line]:
     """Score a fusion whole, and with one or two contributors in each trouble.
@@ -63,14 +67,14 @@ def evaluate(
         spec: The fusion; each scenario gets a new fuser.
         record: What the contributors say of test data.
         spoilt: What one says of spoilt samples; None = only absence and age are tried.
-        early: Answers of early fusion to compare with, and their record, by title.
+        beside: Answers to compare with, and their record, by title: early fusion, other methods.
         most: How many may be in trouble together.
     """
     lines = [
         Line(f"{name} alone", "", (), score(run(Chain("weighted_mean"), record.only(name)), record))
         for name in record.models
     ]
-    lines += [Line(title, "", (), score(*pair)) for title, pair in (early or {}).items()]
+    lines += [Line(title, "", (), score(*pair)) for title, pair in (beside or {}).items()]
     lines.append(Line(spec.method, "", (), score(run(spec.open(), record), record)))
 
     def tried(trouble: str, names: tuple[str, ...], changed: Record, strength: float = 0.0) -> Line:
@@ -92,6 +96,25 @@ def evaluate(
     said = {name: spoilt(name, stuck) for name in record.models}
     lines += [tried("stuck", names, _changed(record, said, names)) for names in groups]
     return lines
+
+
+def methods(record: Record, learned: Record | None) -> dict[str, Answers]:
+    """What every method that `fit` tries answers, by title.
+
+    Args:
+        record: The test.
+        learned: What the methods are fitted to; None = each of the test's groups is left out in turn.
+
+    Raises:
+        CalibrationError: Nothing to learn from is given, and the test is one group.
+    """
+    found: dict[str, Answers] = {}
+    for method in methods_for(record):
+        if learned is None:
+            found[method.title] = cross_validated(method, record)
+        else:
+            found[method.title] = run(fitted(method, learned).open(), record), record
+    return found
 
 
 def short(lines: Sequence[Line]) -> list[tuple[str, Score]]:

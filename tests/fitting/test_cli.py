@@ -70,7 +70,7 @@ def test_a_fusion_is_fitted_signed_and_evaluated(folder: Path) -> None:
     assert {row["trouble"] for row in rows} == {"", "absent", "stale", "noisy", "stuck"}
     good, poor = (row["score"]["accuracy"] for row in rows[:2])
     assert good > 0.6 > poor
-    assert "early fusion" in {row["method"] for row in rows}
+    assert {"early fusion", "log-opinion pool, by skill"} <= {row["method"] for row in rows}
     low, high = rows[0]["score"]["intervals"]["accuracy"]
     assert low < good < high
     assert "<svg" in report.read_text()
@@ -90,6 +90,27 @@ def test_a_fusion_knows_its_bundles_and_what_it_was_fitted_to(folder: Path) -> N
     lost = CliRunner().invoke(fuse, [*arguments, "--trust", str(folder / "key.pub")])
     assert isinstance(lost.exception, EdgeError)
     assert "poor.edge, not found; name all with --bundles" in str(lost.exception)
+
+
+def test_where_there_is_nothing_to_learn_from_nothing_is_set_beside(folder: Path) -> None:
+    fusion = folder / "room.fusion"
+    run(folder, "fit", "--sign", str(folder / "key"), "-o", str(fusion), "--method", "vote")
+    [header, *lines] = (folder / "data.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "one.csv").write_text("\n".join([header, *(line for line in lines if line.endswith("shift0"))]) + "\n")
+
+    def methods(*more: str) -> tuple[set[str], str]:
+        arguments = ["evaluate", str(fusion), "--data", str(folder / "one.csv"), "--group", "shift", "--json", "-"]
+        scored = CliRunner().invoke(fuse, [*arguments, "--trust", str(folder / "key.pub"), *more])
+        assert scored.exit_code == 0, scored.output
+        return {row["method"] for row in json.loads(scored.stdout)["rows"]}, " ".join(scored.stderr.split())
+
+    alone, said = methods()
+    assert alone == {"good alone", "poor alone", "vote"}
+    assert "learn from --train" in said
+    beside, _ = methods("--train", str(folder / "data.csv"))
+    assert {"early fusion", "Bayes, confusion matrices"} <= beside
+    beside, _ = methods("--train", str(folder / "data.csv"), "--no-methods")
+    assert beside == alone | {"early fusion"}
 
 
 def test_what_guards_refuse_is_said_in_one_line(folder: Path) -> None:
