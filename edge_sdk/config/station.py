@@ -184,6 +184,13 @@ class OutboxConfig(_Strict, frozen=True, kw_only=True):
         NotNegative,
         Meta(description="How long results stay after their receipt, for a monitor restored from a backup."),
     ] = 3600.0
+    commit_within_ms: Annotated[
+        NotNegative,
+        Meta(description="How long a result may wait for others to share its commit, ms: spares cards, costs latency."),
+    ] = 0.0
+    commit_results: Annotated[
+        int, Meta(ge=1, description="So many results are committed without waiting for more.")
+    ] = 100
 
 
 class GovernorConfig(_Strict, frozen=True, kw_only=True):

@@ -22,6 +22,9 @@ _PATH = click.Path(path_type=Path, dir_okay=False, exists=True)
 _CHUNK = 1000
 _CARD_BYTES_PER_GB = 1000 * 10**9
 """An ordinary SD card takes about 1,000 full rewrites: so many bytes per gigabyte of its size."""
+_WRITTEN_PER_BYTE = 2.7
+_WRITTEN_PER_COMMIT = 7000
+"""Measured on ext4 with results that are kept after their receipt: log, file and journal together."""
 
 
 @click.group()
@@ -40,9 +43,18 @@ def outbox() -> None:
 @outbox.command()
 @click.argument("path", type=_PATH)
 @click.option("--results-per-s", type=click.FloatRange(min=0, min_open=True), help="To estimate how long a card lives.")
+@click.option(
+    "--results-per-commit",
+    type=click.FloatRange(min=1),
+    default=1.0,
+    show_default=True,
+    help="How many share a commit, see `commit_within_ms` in station.yaml.",
+)
 @click.option("--card-gb", type=click.FloatRange(min=0, min_open=True), default=32.0, show_default=True)
 @json_option
-def stats(path: Path, results_per_s: float | None, card_gb: float, json_file: str | None) -> None:
+def stats(
+    path: Path, results_per_s: float | None, results_per_commit: float, card_gb: float, json_file: str | None
+) -> None:
     """Numbers of an outbox, also while its station runs."""
     with _reading(path) as db:
         low, high, count = db.execute("SELECT min(seq), max(seq), count(*) FROM results").fetchone()
@@ -66,9 +78,10 @@ def stats(path: Path, results_per_s: float | None, card_gb: float, json_file: st
         "damaged": meta.damaged,
         "identity": "sound" if identity and identity.epoch == meta.epoch else "missing or damaged",
     }
+    each = _WRITTEN_PER_BYTE * ((size or 0) / count if count else 800) + _WRITTEN_PER_COMMIT / results_per_commit
+    numbers["written_bytes_per_result"] = round(each)
     if results_per_s:
-        # Measured with groups of 100: each byte of a result is written about 1.6 times, log and file together.
-        written = results_per_s * 86_400 * 1.6 * ((size or 0) / count if count else 800)
+        written = results_per_s * 86_400 * each
         numbers["written_bytes_per_day"] = round(written)
         numbers["card_life_years"] = round(card_gb * _CARD_BYTES_PER_GB / written / 365, 1)
     write_json(json_file, numbers)

@@ -65,6 +65,8 @@ class Engine:
         clock: Clock,
         accepted: Callable[[Sequence[OutboxRow]], None],
         noticed: Callable[[str, str, dict[str, Any]], None],
+        commit_within_s: float = 0.0,
+        commit_results: int = 100,
     ) -> None:
         """Put it together; nothing runs yet.
 
@@ -75,7 +77,11 @@ class Engine:
             clock: Where time comes from.
             accepted: Told of every committed batch, on the event loop.
             noticed: Told of events (dotted name, message, detail), on the event loop.
+            commit_within_s: How long the first result of a group may wait for others; 0 = not at all. Each commit costs
+                the medium about 7 kB beside what is in it.
+            commit_results: So many are committed at once, without waiting for more.
         """
+        self._commit_within_s, self._commit_results = commit_within_s, commit_results
         self._keepers = [one if isinstance(one, Keeper) else Keeper(one, clock=clock) for one in sensors]
         self.counters = Counters()
         self.tap: Callable[[Reading], None] | None = None
@@ -186,20 +192,37 @@ class Engine:
                 await results.send(made)
 
     async def _commit(self, results: MemoryObjectReceiveStream[list[FusedResult] | _Pulse]) -> None:
-        """Commit results in groups: whatever came while the last group was being written."""
+        """Commit results in groups: whatever came while the last group was being written, and a little later."""
         async with results:
             async for first in results:
-                waiting = [first]
-                while True:
-                    try:
-                        waiting.append(results.receive_nowait())
-                    except (anyio.WouldBlock, anyio.EndOfStream):
-                        break
+                waiting = await self._group(first, results)
                 if group := [result for one in waiting if not isinstance(one, _Pulse) for result in one]:
                     await self._put(group)
                 for one in waiting:
                     if isinstance(one, _Pulse):
                         one.arrive()
+
+    async def _group(
+        self, first: list[FusedResult] | _Pulse, results: MemoryObjectReceiveStream[list[FusedResult] | _Pulse]
+    ) -> list[list[FusedResult] | _Pulse]:
+        """What is committed together with `first`. A pulse, the end and a stop wait for nothing."""
+        waiting, ends_s = [first], anyio.current_time() + self._commit_within_s
+        while True:
+            try:
+                waiting.append(results.receive_nowait())
+            except anyio.EndOfStream:
+                return waiting
+            except anyio.WouldBlock:
+                left_s = ends_s - anyio.current_time()
+                count = sum(0 if isinstance(one, _Pulse) else len(one) for one in waiting)
+                is_pressed = self._is_stopping or isinstance(waiting[-1], _Pulse) or count >= self._commit_results
+                if is_pressed or left_s <= 0:
+                    return waiting
+                try:
+                    with anyio.move_on_after(left_s):
+                        waiting.append(await results.receive())
+                except anyio.EndOfStream:
+                    return waiting
 
     async def _put(self, group: list[FusedResult]) -> None:
         self.counters.count("results.made", len(group))

@@ -71,8 +71,16 @@ class Works:
             self.streams = schedule(assembly, pipelines, clock=clock)
             for stream in self.streams:
                 opening.callback(stream.close)
+            grouping = assembly.config.outbox
             self.engine = Engine(
-                sensors=sensors, streams=self.streams, outbox=outbox, clock=clock, accepted=accepted, noticed=noticed
+                sensors=sensors,
+                streams=self.streams,
+                outbox=outbox,
+                clock=clock,
+                accepted=accepted,
+                noticed=noticed,
+                commit_within_s=grouping.commit_within_ms / 1000.0,
+                commit_results=grouping.commit_results,
             )
             self.engine.tap = tap
             governor = assembly.config.governor

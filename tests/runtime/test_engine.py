@@ -67,19 +67,28 @@ class RefusingOutbox(MemoryOutbox):
 class World:
     """An engine with everything that it needs."""
 
-    def __init__(self, directory: Path, *sensors: Scripted, outbox: MemoryOutbox | None = None) -> None:
+    def __init__(
+        self, directory: Path, *sensors: Scripted, outbox: MemoryOutbox | None = None, commit_within_s: float = 0.0
+    ) -> None:
         bundle = tiny_bundle(directory / "tiny.edge")
         self.outbox = outbox or MemoryOutbox(clock=SystemClock())
         self.accepted: list[OutboxRow] = []
+        self.commits: list[int] = []
         self.noticed: list[str] = []
         self.engine = Engine(
             sensors=sensors,
             streams=[Scheduler(Pipeline([Model.open(bundle)]), clock=SystemClock())],
             outbox=self.outbox,
             clock=SystemClock(),
-            accepted=self.accepted.extend,
+            accepted=self._accept,
             noticed=self._notice,
+            commit_within_s=commit_within_s,
+            commit_results=4,
         )
+
+    def _accept(self, rows: Sequence[OutboxRow]) -> None:
+        self.accepted.extend(rows)
+        self.commits.append(len(rows))
 
     def _notice(self, name: str, message: str, detail: dict[str, Any]) -> None:
         self.noticed.append(name)
@@ -128,6 +137,34 @@ async def test_a_stop_ends_the_measuring_and_commits_what_was_measured(tmp_path:
             world.engine.stop()
 
     assert len(world.accepted) == 3
+
+
+async def test_results_wait_for_others_to_share_a_commit_until_there_are_enough(tmp_path: Path) -> None:
+    world = World(tmp_path, Scripted("thing", *[4] * 12, for_ever=True), commit_within_s=3600.0)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.engine.run)
+            while len(world.accepted) < 20:
+                await anyio.sleep(0.001)
+            before_the_stop = list(world.commits)
+            world.engine.stop()
+
+    assert min(before_the_stop) >= 4
+    assert len(world.accepted) == 23, "a stop waits for nobody"
+
+
+async def test_a_pulse_does_not_wait_for_a_group_to_be_full(tmp_path: Path) -> None:
+    world = World(tmp_path, Scripted("thing", 4, for_ever=True), commit_within_s=3600.0)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(world.engine.run)
+            while not world.engine.counters.all().get("readings", 0):
+                await anyio.sleep(0.001)
+            await world.engine.pulse()
+            assert len(world.accepted) == 1
+            world.engine.stop()
 
 
 async def test_a_stop_before_the_start_measures_nothing(tmp_path: Path) -> None:
