@@ -1,8 +1,12 @@
-"""The governor in a station: a thermal zone in a file, real bundles with two variants, a clock that is moved."""
+"""The governor in a station: a thermal zone in a file, real bundles with two variants, a processor that others hog."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +15,20 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge_sdk.base.clock import ManualClock
+from edge_sdk.base.clock import ManualClock, SystemClock
 from edge_sdk.config.station import read_station
 from edge_sdk.contract.bundle import Bundle, write_bundle
 from edge_sdk.contract.reading import Reading
+from edge_sdk.inference.model import Model
+from edge_sdk.outbox.memory import MemoryOutbox
+from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.runtime.scheduler import Scheduler
 from edge_sdk.station.assembly import Assembly
 from edge_sdk.station.governing import Governing
+from edge_sdk.station.health import health_of
 from edge_sdk.station.planning import schedule
 from edge_sdk.station.vitals import Gauges
+from edge_sdk.station.works import Works
 from tests.models import onnx_model, tiny_bundle, weights
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +46,9 @@ streams:
     models: [{bundle: two.edge, runtime: onnxruntime}]
 governor: {hot_c: 80, cool_c: 70, hold_s: 10, look_every_s: 0.01}
 """
+HOGS = 16
+SHARE = 0.15  # of one core that the stream takes alone: two and a half times what so many hogs leave it
+HOG = "while kill -0 $PPID; do :; done"
 
 
 def two_variants(path: Path) -> Bundle:
@@ -134,3 +146,101 @@ async def test_no_window_is_lost_by_a_change_of_variant(tmp_path: Path) -> None:
 
     assert world.stream.every == 1
     assert results == 39
+
+
+def busy(path: Path) -> float:
+    """Two variants for a sensor of so many Hz that the stream takes its share of one core, alone.
+
+    Returns:
+        The rate, Hz.
+    """
+    bundle = two_variants(path)
+    pipeline = Pipeline([Model.open(bundle, runtime="onnxruntime")])
+    blocks = [Reading("thing", np.ones((100, 2), np.float32), START + i * 50 * SECOND, rate_hz=2.0) for i in range(50)]
+    begun = time.process_time()
+    for block in blocks:
+        pipeline.push(block)
+    rate_hz = float(round(SHARE * 100 * len(blocks) / (time.process_time() - begun)))
+    windowing = msgspec.structs.replace(bundle.manifest.windowing, rate_hz=rate_hz)
+    write_bundle(path, msgspec.structs.replace(bundle.manifest, windowing=windowing), bundle.files, key=None)
+    return rate_hz
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Have this process, and those that it starts, on one core alone."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
+def hogs() -> Iterator[None]:
+    """Others who take all that they can get of this core."""
+    started = [subprocess.Popen(["/bin/sh", "-c", HOG]) for _ in range(HOGS)]
+    try:
+        yield
+    finally:
+        for hog in started:
+            hog.kill()
+            hog.wait()
+
+
+async def test_a_hogged_processor_means_less_work_and_a_warm_board_keeps_it_so_until_it_is_cool(tmp_path: Path) -> None:
+    rate_hz = busy(tmp_path / "two.edge")
+    (tmp_path / "station.yaml").write_text(
+        STATION.replace("rate_hz: 2,", f"rate_hz: {rate_hz:.0f}, block_s: 0.05,").replace(
+            "hold_s: 10, look_every_s: 0.01", "behind_s: 0.4, hold_s: 0.1, look_every_s: 0.05"
+        )
+    )
+    zone = tmp_path / "sys" / "class" / "thermal" / "thermal_zone0" / "temp"
+    zone.parent.mkdir(parents=True)
+    zone.write_text("50000\n")
+    clock, told = SystemClock(), list[str]()
+    config, gauges, outbox = (
+        read_station(tmp_path / "station.yaml"),
+        Gauges(tmp_path, root=tmp_path),
+        MemoryOutbox(clock=clock),
+    )
+    with one_core():
+        works = Works(
+            Assembly(config, tmp_path / "station.yaml", clock=clock),
+            outbox=outbox,
+            gauges=gauges,
+            clock=clock,
+            accepted=lambda _: None,
+            noticed=lambda name, *_: told.append(name),
+            turned=lambda: None,
+        )
+
+        def flags() -> tuple[str, ...]:
+            health = health_of("hot", works=works, outbox=outbox, vitals=gauges.read(), counters={}, clock=clock)
+            return tuple(flag for flag in health.flags if flag.startswith("governor."))
+
+        async def until(is_so: Callable[[], bool]) -> None:
+            with anyio.fail_after(120):
+                while not is_so():
+                    await anyio.sleep(0.02)
+
+        def accepted() -> int:
+            return works.engine.counters.all().get("results.accepted", 0)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(works.run)
+            await until(lambda: accepted() > 0 and not flags())
+            with hogs():
+                await until(lambda: any(flag.startswith("governor.behind.") for flag in flags()))
+                zone.write_text("75000\n")  # neither hot nor cool: from here on work gets no more
+            before = accepted()
+            await until(lambda: accepted() > before + 100)
+            assert flags()
+            since = len(told)
+            zone.write_text("60000\n")
+            await until(lambda: not flags() and told.count("governor.less") == told.count("governor.more"))
+            group.cancel_scope.cancel()
+        works.close()
+
+    assert "governor.more" not in told[:since]
