@@ -50,6 +50,9 @@ class BrokerConfig(_Strict, frozen=True, kw_only=True):
     ] = None
     compress_packs: Annotated[bool, Meta(description="Compress packs with zlib; readers must expand them.")] = False
     encoding: Annotated[Literal["json", "msgpack"], Meta(description="How results and packs are written.")] = "json"
+    trace_results: Annotated[
+        bool, Meta(description="Live results say their W3C trace context (MQTT 5, user property `traceparent`).")
+    ] = False
 
 
 class TrustConfig(_Strict, frozen=True, kw_only=True):

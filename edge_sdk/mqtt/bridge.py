@@ -73,6 +73,7 @@ class Bridge:
         pack_bytes: Bytes of a pack at most; less where the broker says so, or the link is slow.
         compressed: Compress packs where that pays. Every reader of ours expands them, others must.
         encoding: How results are written. Every reader of ours reads both.
+        traced: Live results say their W3C trace context as a user property of MQTT 5.
         resend_after_s: How long to wait for a receipt before a result is sent again.
         home_assistant: Introduce the station to Home Assistant, and again whenever that starts.
         commanded: Told of each message below ``cmd/``, on the event loop; None = the station takes no commands.
@@ -96,6 +97,7 @@ class Bridge:
         pack_bytes: int = 256 * 1024,
         compressed: bool = False,
         encoding: Encoding = Encoding.JSON,
+        traced: bool = False,
         resend_after_s: float = 5.0,
         home_assistant: bool = False,
         commanded: Callable[[Message], None] | None = None,
@@ -113,7 +115,7 @@ class Bridge:
             relay=Relay(pack_limit=pack_results, resend_after_s=resend_after_s),
             pace=Pace(pack_bytes),
             meter=Meter(bytes_per_s),
-            packer=Packer(topics, outbox, encoding=encoding, compressed=compressed),
+            packer=Packer(topics, outbox, encoding=encoding, compressed=compressed, traced=traced),
             announcements=Announcements(topics),
             delivery=delivery,
             seconds_per_result=0.0 if math.isinf(backlog_results_per_s) else 1.0 / backlog_results_per_s,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_sdk.contract.encoding import Encoding, compress, content_type, transcode
 from edge_sdk.contract.envelope import OutboxRow, encode_pack, encode_result
@@ -41,18 +41,22 @@ class Packer:
         outbox: Where rows are read.
         encoding: How results are written.
         compressed: Whether packs are compressed where that pays.
+        traced: Whether live results say their trace context, see `traceparent`.
     """
 
-    def __init__(self, topics: Topics, outbox: Outbox, *, encoding: Encoding, compressed: bool) -> None:
+    def __init__(
+        self, topics: Topics, outbox: Outbox, *, encoding: Encoding, compressed: bool, traced: bool = False
+    ) -> None:
         self._topics, self._outbox = topics, outbox
-        self._encoding, self._compressed = encoding, compressed
+        self._encoding, self._compressed, self._traced = encoding, compressed, traced
         self._gain = 1.0  # bytes before, for each after compression
         self._row_bytes = 1.0  # of the last pack, on average
 
     def single(self, row: OutboxRow) -> Message:
         """One result by itself."""
         payload = encode_result(row, station=self._topics.station, epoch=self._outbox.epoch)
-        return self._message(Kind.RESULT, payload, row.stream)
+        message = self._message(Kind.RESULT, payload, row.stream)
+        return replace(message, traceparent=traceparent(self._outbox.epoch, row.seq)) if self._traced else message
 
     def pack(self, ask: Ask, limit_bytes: int) -> Packed:
         """Read rows and pack as many of them as fit; blocking. Raises OutboxError.
@@ -87,3 +91,11 @@ class Packer:
         if self._compressed and kind is Kind.PACK:
             payload = compress(payload)
         return Message(self._topics.of(kind, *rest), payload, content_type=content_type(payload))
+
+
+def traceparent(epoch: str, seq: int) -> str:
+    """Trace context of one result (https://www.w3.org/TR/trace-context/): its trace is named by epoch and number.
+
+    So whoever has the result can name its trace, and it is the same when the result is sent again.
+    """
+    return f"00-{epoch}{seq:016x}-{seq:016x}-01"

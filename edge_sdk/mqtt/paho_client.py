@@ -28,7 +28,7 @@ SEND_WINDOW = 1000
 _GOODBYE_S = 2.0
 _JOINED_BYTES = 64 * 1024
 _DISCONNECT_WITH_WILL = 0x04
-_NO_PROPERTIES = (None, None)
+_NO_PROPERTIES = (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ def say_goodbye(client: Client, with_will: bool) -> None:
 
 def publish_properties(message: Message, alias: int | None) -> Properties | None:
     """What MQTT 5 says beside a message; None = nothing."""
-    if alias is None and (message.expiry_s, message.content_type) == _NO_PROPERTIES:
+    if alias is None and (message.expiry_s, message.content_type, message.traceparent) == _NO_PROPERTIES:
         return None
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
     if alias is not None:
@@ -246,6 +246,8 @@ def publish_properties(message: Message, alias: int | None) -> Properties | None
         properties.MessageExpiryInterval = message.expiry_s
     if message.content_type is not None:
         properties.ContentType = message.content_type
+    if message.traceparent is not None:
+        properties.UserProperty = ("traceparent", message.traceparent)
     return properties
 
 

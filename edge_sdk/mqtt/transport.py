@@ -100,6 +100,7 @@ class Message:
         retain: To publish: keep it for later subscribers. Received: it was kept.
         expiry_s: To publish: how long the broker may keep it for those who are away; None = for ever.
         content_type: What the payload is, for readers that are not ours; None = not said.
+        traceparent: To publish: W3C trace context, as a user property of MQTT 5; None = not said.
         token: The transport's own handle of a received message, for `ack`.
     """
 
@@ -109,6 +110,7 @@ class Message:
     retain: bool = False
     expiry_s: int | None = None
     content_type: str | None = None
+    traceparent: str | None = None
     token: object = field(default=None, compare=False)
 
 

@@ -60,5 +60,6 @@ def make_bridge(
         bytes_per_s=broker.limit_bytes_per_s or math.inf,
         compressed=broker.compress_packs,
         encoding=Encoding(broker.encoding),
+        traced=broker.trace_results,
         commanded=commanded,
     )

@@ -36,10 +36,10 @@ def slow_monitor(directory: Path, *, rate: float, seconds: float) -> tuple[float
         stack.enter_context(scene.feeder)
         wait_for(scene.count)
         station, monitor = Gauge(scene.feeder), Gauge(scene.collector)
-        time.sleep(seconds / 4)
+        time.sleep(seconds / 2)  # by then it holds as much as the broker sends ahead
         station.settle()
         monitor.settle()
-        time.sleep(seconds * 3 / 4)
+        time.sleep(seconds / 2)
         growth = station.growth, monitor.growth
         scene.collector.kill()
         stack.enter_context(scene.quick_collector)

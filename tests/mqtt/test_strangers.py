@@ -6,16 +6,23 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
-from edge_sdk.contract.encoding import compress
+from edge_sdk.base.clock import SystemClock
+from edge_sdk.contract.encoding import Encoding, compress
+from edge_sdk.mqtt.packer import Packer
 from edge_sdk.mqtt.paho import PahoTransport
 from edge_sdk.mqtt.transport import BrokerAddress, Message
+from edge_sdk.outbox.sqlite import SqliteOutbox
 from tests.brokers import mosquitto
+from tests.mqtt.test_bridge import TOPICS
 from tests.mqtt.test_subscriber import pack, single
+from tests.outbox.test_outbox import result
 
 pytestmark = pytest.mark.anyio
 
@@ -76,6 +83,23 @@ async def test_mosquitto_sub_reads_results_and_packs(tmp_path: Path) -> None:
     assert topic == "edge/v1/lab/gate-7/result/occupancy"
     assert (json.loads(result)["station"], json.loads(result)["seq"]) == ("gate-7", 1)
     assert [one["seq"] for one in json.loads(packed)["results"]] == [2, 3]
+
+
+async def test_mosquitto_sub_reads_the_trace_of_a_live_result(tmp_path: Path) -> None:
+    if shutil.which("mosquitto_sub") is None:
+        pytest.skip("mosquitto_sub is not installed: apt-get install mosquitto-clients")
+    with closing(SqliteOutbox.open(tmp_path / "outbox.db", clock=SystemClock())) as outbox:
+        rows = outbox.put([result(1)])
+        packer = Packer(TOPICS, outbox, encoding=Encoding.JSON, compressed=False, traced=True)
+        kept = replace(packer.single(rows[0]), retain=True)
+        epoch = outbox.epoch
+    with mosquitto(tmp_path / "broker") as broker:
+        async with PahoTransport(BrokerAddress.parse(broker.url), client_id="s") as station:
+            await station.publish([kept])
+        command = ["mosquitto_sub", "-V", "5", "-p", str(broker.port), "-t", "edge/#", "-C", "1", "-F", "%P"]
+        said = await anyio.run_process(command)
+
+    assert said.stdout.decode().split() == [f"traceparent:00-{epoch}{1:016x}-{1:016x}-01"]
 
 
 async def test_a_client_in_node_reads_each_result_once(tmp_path: Path, node_client: Path) -> None:
