@@ -11,7 +11,7 @@ import pytest
 
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.mqtt.relay import Relay
-from edge_sdk.outbox.quota import Quota
+from edge_sdk.outbox.quota import OnFull, Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from tests.mqtt.test_bridge import World, running, until
 from tests.outbox.test_outbox import result
@@ -24,11 +24,15 @@ def rss_bytes() -> int:
     return int(text.partition("VmRSS:")[2].split()[0]) * 1024
 
 
-async def outage(directory: Path, results: int, quota_bytes: int) -> tuple[int, int, int]:
+A_WEEK = 7 * 86_400 * 10
+"""As many as a week has at ten a second."""
+
+
+async def outage(directory: Path, results: int, quota: Quota) -> tuple[int, int, int]:
     """Put `results` while the broker is away; memory after a tenth of it and at the end, and rows held."""
     world = World(directory)
     world.outbox.close()
-    world.outbox = SqliteOutbox.open(directory / "outage.db", clock=SystemClock(), quota=Quota(bytes=quota_bytes))
+    world.outbox = SqliteOutbox.open(directory / "outage.db", clock=SystemClock(), quota=quota)
     world.broker.stop()
     bridge = world.bridge()
     group = [result(n, padding=300) for n in range(500)]
@@ -42,21 +46,25 @@ async def outage(directory: Path, results: int, quota_bytes: int) -> tuple[int, 
                     early = rss_bytes()
         stats = world.outbox.stats()
         assert stats.rows + stats.dropped == results
-        assert stats.file_bytes < quota_bytes + 6 * 1024 * 1024
+        assert stats.file_bytes < quota.bytes + 6 * 1024 * 1024
     return early, rss_bytes(), stats.rows
 
 
 async def test_memory_stays_flat_while_the_broker_is_away(tmp_path: Path) -> None:
-    early, late, held = await outage(tmp_path, 30_000, 8 * 1024 * 1024)
+    early, late, held = await outage(tmp_path, 30_000, Quota(bytes=8 * 1024 * 1024))
 
     assert late < 1.1 * early
     assert held > 5_000
 
 
 @pytest.mark.slow
-async def test_the_long_form_of_an_outage(tmp_path: Path) -> None:
-    early, late, held = await outage(tmp_path, 1_000_000, 128 * 1024 * 1024)
-    print(f"1,000,000 results during an outage: {early} bytes of memory early, {late} at the end, {held} held")
+@pytest.mark.parametrize("on_full", ["drop_oldest", "thin"])
+async def test_the_long_form_of_an_outage_of_a_week(tmp_path: Path, on_full: OnFull) -> None:
+    early, late, held = await outage(tmp_path, A_WEEK, Quota(on_full=on_full))
+    print(
+        f"{A_WEEK} results during an outage, {on_full}: memory {early / 1e6:.1f} MB early,"
+        f" {late / 1e6:.1f} MB at the end, {held} held"
+    )
 
     assert late < 1.1 * early
 
