@@ -39,6 +39,9 @@ class BrokerConfig(_Strict, frozen=True, kw_only=True):
         Meta(description="Who says that a result is safe: the monitor's receipt, or (weaker) the broker's PUBACK."),
     ] = "monitor"
     home_assistant: Annotated[bool, Meta(description="Introduce the station to Home Assistant on this broker.")] = False
+    home_assistant_expire_s: Annotated[
+        int, Meta(ge=0, description="Without a result for so long a stream is unavailable there, s; 0 = never.")
+    ] = 0
     fallback_urls: Annotated[
         tuple[str, ...],
         Meta(description="Brokers to try in order when the first is away; they pass messages on to it."),

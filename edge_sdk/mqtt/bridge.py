@@ -76,6 +76,7 @@ class Bridge:
         traced: Live results say their W3C trace context as a user property of MQTT 5.
         resend_after_s: How long to wait for a receipt before a result is sent again.
         home_assistant: Introduce the station to Home Assistant, and again whenever that starts.
+        home_assistant_expire_s: After how long without a result a stream is unavailable there; 0 = never.
         commanded: Told of each message below ``cmd/``, on the event loop; None = the station takes no commands.
     """
 
@@ -100,6 +101,7 @@ class Bridge:
         traced: bool = False,
         resend_after_s: float = 5.0,
         home_assistant: bool = False,
+        home_assistant_expire_s: int = 0,
         commanded: Callable[[Message], None] | None = None,
     ) -> None:
         self.state = LinkState.CLOSED
@@ -120,6 +122,7 @@ class Bridge:
             delivery=delivery,
             seconds_per_result=0.0 if math.isinf(backlog_results_per_s) else 1.0 / backlog_results_per_s,
             home_assistant=home_assistant,
+            home_assistant_expire_s=home_assistant_expire_s,
             commanded=commanded,
         )
         self._conversation: Conversation | None = None

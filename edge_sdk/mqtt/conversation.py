@@ -69,7 +69,7 @@ class Conversation:
         birth = standing.birth()
         said = [Message(standing.topics.of(Kind.BIRTH), encode_event(birth), retain=True)]
         if standing.home_assistant:
-            said.append(homeassistant.discovery(birth))
+            said.append(standing.discovery(birth))
         await self._transport.publish([*said, standing.status(StationState.ONLINE)])
         stats = standing.outbox.stats()
         self._relay.connected(oldest=stats.first_waiting, newest=stats.newest)
@@ -166,7 +166,7 @@ class Conversation:
 
     async def _home_assistant_said(self, message: Message) -> None:
         if message.payload == b"online" and not message.retain:
-            discovery = homeassistant.discovery(self._standing.birth())
+            discovery = self._standing.discovery(self._standing.birth())
             await self._transport.publish([discovery, self._standing.status(StationState.ONLINE)])
 
     def _take_receipt(self, message: Message) -> None:

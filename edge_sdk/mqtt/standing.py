@@ -11,6 +11,7 @@ from edge_sdk.base.clock import Clock
 from edge_sdk.contract.events import Birth, StationState, Status, encode_event
 from edge_sdk.contract.topics import Kind, Topics
 from edge_sdk.mqtt.announcements import Announcements
+from edge_sdk.mqtt.homeassistant import discovery
 from edge_sdk.mqtt.meter import Meter
 from edge_sdk.mqtt.pace import Pace
 from edge_sdk.mqtt.packer import Packer
@@ -38,6 +39,7 @@ class Standing:
         delivery: Whose word lets a row leave the outbox.
         seconds_per_result: Of backlog.
         home_assistant: Whether Home Assistant is told of the station.
+        home_assistant_expire_s: After how long without a result a stream is unavailable there; 0 = never.
         commanded: Told of each message below ``cmd/``; None = commands are not even subscribed to.
         counters: Everything counted.
     """
@@ -54,8 +56,13 @@ class Standing:
     delivery: Delivery
     seconds_per_result: float
     home_assistant: bool
+    home_assistant_expire_s: int = 0
     commanded: Callable[[Message], None] | None = None
     counters: Counter[str] = field(default_factory=Counter)
+
+    def discovery(self, birth: Birth) -> Message:
+        """The message that introduces the station to Home Assistant."""
+        return discovery(birth, expire_after_s=self.home_assistant_expire_s)
 
     def status(self, state: StationState) -> Message:
         """The message that says so; `OFFLINE` is also the will."""

@@ -56,6 +56,7 @@ def make_bridge(
         clock=clock,
         delivery=broker.delivery,
         home_assistant=broker.home_assistant,
+        home_assistant_expire_s=broker.home_assistant_expire_s,
         backlog_results_per_s=broker.backlog_results_per_s,
         bytes_per_s=broker.limit_bytes_per_s or math.inf,
         compressed=broker.compress_packs,

@@ -64,14 +64,14 @@ def test_ids_are_unique_and_every_component_names_its_platform() -> None:
 @pytest.mark.anyio
 async def test_the_bridge_introduces_the_station_and_again_when_home_assistant_starts(tmp_path: Path) -> None:
     world = World(tmp_path)
-    bridge = world.bridge(home_assistant=True)
-    heard: list[str] = []
+    bridge = world.bridge(home_assistant=True, home_assistant_expire_s=90)
+    heard: list[Message] = []
     async with world.broker.connect(client_id="ha") as ha:
         await ha.subscribe("homeassistant/device/#")
 
         async def listen() -> None:
             while True:
-                heard.extend(message.topic for message in await ha.receive())
+                heard.extend(await ha.receive())
 
         async with running(listen, bridge.run):
             await until(lambda: len(heard) == 1)
@@ -80,7 +80,7 @@ async def test_the_bridge_introduces_the_station_and_again_when_home_assistant_s
             await anyio.lowlevel.checkpoint()
     world.outbox.close()
 
-    assert set(heard) == {"homeassistant/device/lab-gate-7/config"}
+    assert {message.topic for message in heard} == {"homeassistant/device/lab-gate-7/config"}
 
 
 def test_every_key_is_one_that_home_assistant_knows() -> None:

@@ -142,9 +142,11 @@ def test_a_damaged_outbox_is_salvaged_and_announced(config: Path, broker: Runnin
 
 
 def test_a_station_introduces_itself_to_home_assistant_where_it_is_told_to(config: Path, broker: RunningBroker) -> None:
-    config.write_text(config.read_text().replace("delivery: broker", "delivery: broker, home_assistant: true"))
+    wanted = "delivery: broker, home_assistant: true, home_assistant_expire_s: 90"
+    config.write_text(config.read_text().replace("delivery: broker", wanted))
 
     with listening(broker.port) as ear, running(config):
         found = ear.wait_for("homeassistant/device/roof-alone/config").data
 
     assert found["device"]["name"] == "alone"
+    assert {one.get("expire_after") for name, one in found["components"].items() if name != "outbox"} == {90}
