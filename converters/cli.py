@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     "--custom-objects", multiple=True, metavar="MODULE[:NAME]", help="Defines layers of a Keras file; is run."
 )
 @click.option("--board", metavar="NAME", help="A name of `edge-sdk boards`, or your own .yaml.")
+@click.option("--python", "pythons", multiple=True, metavar="RUNTIME=PATH", help="Prove on that environment's, too.")
 @click.option("--require-delegated", type=click.FloatRange(0, 1), metavar="SHARE", help="Fail below this share.")
 @click.option("--sign", "key", metavar="KEYFILE", help="Sign with this key; `edge-sdk keys new` makes one.")
 @click.option("--html", "html_file", metavar="FILE", help="Also write a report: what was tried, and why it was chosen.")
@@ -68,6 +69,7 @@ def convert(
     inputs: tuple[str, ...],
     custom_objects: tuple[str, ...],
     board: str | None,
+    pythons: tuple[str, ...],
     require_delegated: float | None,
     key: str | None,
     html_file: str | None,
@@ -87,6 +89,7 @@ def convert(
     """
     try:
         from converters import pipeline
+        from converters.evaluate.elsewhere import environments
         from converters.recipe import Recipe
     except ModuleNotFoundError as error:
         raise plugins.missing_extra("edge-sdk convert", error) from error
@@ -112,6 +115,7 @@ def convert(
             key=key,
             cache=not no_cache,
             custom_objects=custom_objects,
+            pythons=environments(pythons),
         )
     if json_file != "-":
         _show(done)
@@ -164,7 +168,9 @@ def _show(done: Conversion) -> None:
             f"{row.quantized:.4f} [{row.interval[0]:.4f}, {row.interval[1]:.4f}]",
             f"{row.float_latency_ms:.3f}",
             f"{row.latency_ms:.3f}",
-            ", ".join(f"{runtime} {version}" for runtime, version in row.runtimes.items()),
+            ", ".join(
+                f"{runtime} {found.lowest}{'' if found.version else '*'}" for runtime, found in row.runtimes.items()
+            ),
         )
         for row in done.report
     ]
@@ -179,7 +185,7 @@ def _show(done: Conversion) -> None:
         f"{metric} [95 %]",
         "float ms",
         "ms",
-        "runs on, from",
+        "runs on, from (* not run here)",
         "why",
     )[: len(rows[0])]
     terminal.table(f"{done.manifest.name} → {done.path}", columns, rows)

@@ -17,12 +17,12 @@ from converters.cache import Cache
 from converters.custom import digests
 from converters.dataset import Dataset, Given
 from converters.evaluate.layers import blame
-from converters.evaluate.proof import Proof, ProofJob, Proven
+from converters.evaluate.proof import Proof, ProofJob
 from converters.forge import Forged, ForgeJob
 from converters.package import Seal, compiled_file, evidence, package, provenance, runtimes
 from converters.preparation import prepare, shared_windows, write_truth
 from converters.recipe import Recipe
-from converters.report import VariantReport
+from converters.report import VariantReport, row, unproved
 from converters.scheme import Scheme, every_scheme, schemes
 from converters.stage import StageCrashError, run_cached, scratch
 from converters.targets.fit import check_runtimes, fit
@@ -65,6 +65,7 @@ def convert(
     key: SigningKey | Path | str | None = None,
     cache: bool = True,
     custom_objects: Sequence[str] = (),
+    pythons: Mapping[str, str] | None = None,
 ) -> Conversion:
     """Convert a trained model to a bundle that is proved on the runtimes that will serve it.
 
@@ -89,6 +90,8 @@ def convert(
             there.
         custom_objects: Modules that define layers which a Keras file names: ``module``, or ``module:Name``. They are
             imported, that is run.
+        pythons: Interpreters of other environments, by the runtime that each has (``litert``, ``onnxruntime``,
+            ``tflite``): every variant is proved there, too.
 
     Returns:
         The bundle as a reader will see it, with `report`.
@@ -147,16 +150,17 @@ def convert(
                 truth=write_truth(folder, forged.recipe, prepared),
                 is_held_out=shared == 0,
                 may_fail=is_auto,
+                pythons=dict(pythons or {}),
             ),
             folder,
             Proof,
-            cache=stages,
+            cache=None if pythons else stages,  # what another environment holds is not known here
             source=artifact.digest,
             say=say,
         )
         proved = [scheme for scheme in made if str(scheme) not in proof.failed]
         sealed = [_seal(folder, scheme, profile, require_delegated) for scheme in proved]
-        rows = [_row(forged, *pair) for pair in zip(sealed, proof.variants, strict=True)]
+        rows = [row(forged.recipe.name, *pair) for pair in zip(sealed, proof.variants, strict=True)]
         is_kept = [True] * len(rows)
         if is_auto:
             rows = choose(rows, max_drop)
@@ -189,6 +193,7 @@ def convert(
     notes = [
         *forged.notes,
         *_notes(recipe, evaluation_data, shared),
+        *unproved(profile, rows),
         *(
             f"{seal.scheme}: {words}"
             for seal, proven in zip(seals, kept.variants, strict=True)
@@ -283,28 +288,6 @@ def _write(out: Path | str, manifest: Manifest, files: Mapping[str, bytes], key:
         raise ConversionError(
             f"{out} cannot be written: {error.strerror or error}. It needs {total} bytes, free are {free}."
         ) from error
-
-
-def _row(forged: Forged, seal: Seal, proven: Proven) -> VariantReport:
-    metric = proven.metric
-    return VariantReport(
-        name=forged.recipe.name,
-        precision=seal.scheme.precision,
-        format=seal.scheme.format,
-        bytes=seal.n_bytes,
-        metric=metric.name,
-        float_value=metric.float_value,
-        quantized=metric.value,
-        interval=(metric.low, metric.high),
-        n=metric.n,
-        worst=proven.worst,
-        latency_ms=proven.latency_ms,
-        float_latency_ms=proven.float_latency_ms,
-        coverage=seal.delegates,
-        runtimes=dict(seal.runtimes),
-        proved_on=proven.runtime,
-        features_error=proven.features_error,
-    )
 
 
 def _notes(recipe: Recipe, evaluation: Dataset | None, shared: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.evaluate.interval import auc, mean_interval, wilson
+from converters.evaluate.elsewhere import answers_there
+from converters.evaluate.judgement import as_told, confusions, features_lost, measured, worst_difference
 from converters.evaluate.latency import median_ms, side_by_side
 from converters.evaluate.layers import LayerError, layer_errors
 from converters.evaluate.temperature import Temper, fit_temperature
@@ -25,8 +26,8 @@ from edge_sdk.contract.tensor import TensorSpec
 from edge_sdk.inference.base import Backend, BackendRequest
 
 N_CHECKS = 8
-_MANY_LABELS = 32
 RUNTIME = {"tflite": "litert", "onnx": "onnxruntime"}
+FORMAT = {"litert": "tflite", "tflite": "tflite", "onnxruntime": "onnx"}
 
 
 class ProofJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,7 @@ class ProofJob(msgspec.Struct, frozen=True, kw_only=True):
         is_held_out: The evaluation windows are none of the calibration's.
         may_fail: A variant that answers wrongly is named in the answer instead of ending the work.
         truth: Whether ``truth.npy`` holds what the evaluation windows are.
+        pythons: Interpreters of other environments, by the runtime that each has: the variants run there, too.
     """
 
     recipe: Recipe
@@ -45,6 +47,23 @@ class ProofJob(msgspec.Struct, frozen=True, kw_only=True):
     truth: bool
     is_held_out: bool = False
     may_fail: bool = False
+    pythons: dict[str, str] = {}
+
+
+class There(msgspec.Struct, frozen=True, kw_only=True):
+    """What a variant answered on a runtime of another environment.
+
+    Attributes:
+        runtime: ``tflite`` …
+        version: Of the runtime.
+        metric: On the evaluation data.
+        worst: Largest difference of any output from the float source's.
+    """
+
+    runtime: str
+    version: str
+    metric: Metric
+    worst: float
 
 
 class Proven(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +81,7 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
         layers: Error of each layer against the float32 model of the same format, on the check inputs.
         features_error: Root mean square difference of the features from the float source's, as a share of their own
             spread; None where the model hands on none.
+        elsewhere: The same on runtimes of other environments.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -74,6 +94,7 @@ class Proven(msgspec.Struct, frozen=True, kw_only=True):
     runtime: str
     layers: tuple[LayerError, ...] = ()
     features_error: float | None = None
+    elsewhere: tuple[There, ...] = ()
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,8 +143,19 @@ def prove(job: ProofJob, folder: Path) -> Proof:
             shape = opened.variant.inputs[0].shape
             inputs = [np.ascontiguousarray(window.reshape(shape)) for window in data]
             answers, *features = _run(opened, inputs)
-            worst = _compare(scheme, answers, source)
-            lost = None if source_features is None else _lost(scheme, features, source_features)
+            worst = worst_difference(scheme, answers, source)
+            lost = None if source_features is None else features_lost(scheme, features, source_features)
+            told = as_told(job.recipe, answers, data)
+            told_source = as_told(job.recipe, source, data)
+            elsewhere = tuple(
+                There(
+                    runtime=runtime,
+                    version=version,
+                    metric=measured(job.recipe, as_told(job.recipe, found, data), told_source, truth),
+                    worst=worst_difference(scheme, found, source, where=f" on {runtime} {version}"),
+                )
+                for runtime, found, version in _elsewhere(job, opened, folder, inputs)
+            )
         except ConversionError as error:
             if not job.may_fail:
                 raise
@@ -133,18 +165,17 @@ def prove(job: ProofJob, folder: Path) -> Proof:
         times = side_by_side([_call(floats[scheme.format].backend, one), _call(opened.backend, one)])
         np.save(folder / "check_input.npy", np.concatenate([inputs[index] for index in checks]))
         np.save(folder / f"{scheme.file}.check.npy", answers[checks])
-        told = _told(job.recipe, answers, data)
         if job.recipe.task == "regression" and truth is not None and error_std is None and not job.recipe.reconstructs:
             error_std = float(np.std(told[:, 0] - truth))
         if not proven and truth is not None and job.recipe.task == "classification":
-            confusion = _confusion(answers, truth, len(job.recipe.labels))
+            confusion = confusions(answers, truth, len(job.recipe.labels))
         if wants_temper and truth is not None and not proven:
             temper = fit_temperature(answers, truth)
         proven.append(
             Proven(
                 inputs=opened.variant.inputs,
                 outputs=opened.variant.outputs,
-                metric=_metric(job.recipe, told, _told(job.recipe, source, data), truth),
+                metric=measured(job.recipe, told, told_source, truth),
                 latency_ms=median_ms(times[1]),
                 float_latency_ms=median_ms(times[0]),
                 tolerance=_tolerance(opened, [inputs[index] for index in checks], answers[checks], answers),
@@ -152,6 +183,7 @@ def prove(job: ProofJob, folder: Path) -> Proof:
                 runtime=f"{opened.backend.runtime} {opened.backend.version}",
                 layers=_layers(scheme, folder, [inputs[index] for index in checks]),
                 features_error=lost,
+                elsewhere=elsewhere,
             )
         )
         opened.backend.close()
@@ -178,6 +210,17 @@ def _open(scheme: Scheme, folder: Path) -> _Opened:
         raise ConversionError(f"{RUNTIME[scheme.format]} cannot run the {scheme.precision} model: {error}") from error
 
 
+def _elsewhere(
+    job: ProofJob, opened: _Opened, folder: Path, inputs: list[NDArray[np.float32]]
+) -> Iterator[tuple[str, NDArray[np.float32], str]]:
+    """Each other environment's runtime that reads the format, the answers there, and its version."""
+    for runtime, python in job.pythons.items():
+        if FORMAT[runtime] == opened.scheme.format:
+            at(f"proving {opened.scheme} on {runtime} of {python}")
+            content = (folder / opened.scheme.file).read_bytes()
+            yield runtime, *answers_there(python, runtime, content, opened.variant.outputs[0].name, inputs)
+
+
 def _call(backend: Backend, window: NDArray[np.float32]) -> Callable[[], object]:
     return lambda: backend.run([window])
 
@@ -189,49 +232,6 @@ def _run(opened: _Opened, inputs: list[NDArray[np.float32]]) -> list[NDArray[np.
         return [np.stack([output.reshape(-1) for output in outputs]) for outputs in zip(*answers, strict=True)]
     except EdgeError as error:
         raise ConversionError(f"The {opened.scheme.precision} model fails where it should serve: {error}") from error
-
-
-def _compare(scheme: Scheme, answers: NDArray[np.float32], source: NDArray[np.float32]) -> float:
-    """The largest difference from the source; refuses what is no model any more.
-
-    Raises:
-        ConversionError: NaN, constant output, another shape, or a float32 model that differs from its source.
-    """
-    what = f"The {scheme.precision} {scheme.format} model"
-    if answers.shape != source.shape:
-        raise ConversionError(f"{what} answers {answers.shape[1]} values, its source {source.shape[1]}.")
-    if not np.isfinite(answers).all():
-        raise ConversionError(f"{what} answers NaN or infinity where its source does not. It must not be deployed.")
-    spread, wanted = np.ptp(answers, axis=0).max(), np.ptp(source, axis=0).max()
-    if len(answers) > 1 and wanted > 1e-6 and spread < 1e-3 * wanted:
-        raise ConversionError(
-            f"{what} answers the same to every window (spread {spread:.3g}, its source {wanted:.3g}): quantization "
-            "destroyed it. Check that the calibration data is what the model was trained on, preprocessed alike, "
-            "or take --precision float16."
-        )
-    worst = float(np.abs(answers - source).max())
-    if scheme.precision == "float32" and worst > 1e-3 * max(1.0, float(np.abs(source).max())):
-        raise ConversionError(f"{what} differs from its source by {worst:.3g}: the conversion itself is wrong.")
-    return worst
-
-
-def _lost(scheme: Scheme, features: list[NDArray[np.float32]], source: NDArray[np.float32]) -> float:
-    """How far the features are from the source's, as a share of their spread.
-
-    Raises:
-        ConversionError: They are missing, of another length, not finite, or a float32 model's differ.
-    """
-    what = f"The features of the {scheme.precision} {scheme.format} model"
-    if len(features) != 1 or features[0].shape != source.shape:
-        raise ConversionError(f"{what} are {[f.shape[1] for f in features]} values, its source's {source.shape[1]}.")
-    if not np.isfinite(features[0]).all():
-        raise ConversionError(f"{what} hold NaN or infinity where its source's do not. It must not be deployed.")
-    spread = float((source - source.mean(axis=0)).std())
-    error = float(np.sqrt(np.square(features[0].astype(np.float64) - source).mean()))
-    lost = error / spread if spread > 0 else error
-    if scheme.precision == "float32" and lost > 1e-3:
-        raise ConversionError(f"{what} differ from its source's by {lost:.1%}: the conversion itself is wrong.")
-    return lost
 
 
 def _choose_checks(source: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -248,14 +248,6 @@ def _layers(scheme: Scheme, folder: Path, checks: list[NDArray[np.float32]]) -> 
         return ()
     floating = (folder / Scheme(scheme.format, "float32").file).read_bytes()
     return layer_errors(floating, (folder / scheme.file).read_bytes(), checks)
-
-
-def _confusion(answers: NDArray[np.float32], truth: NDArray[Any], n_labels: int) -> tuple[tuple[int, ...], ...]:
-    if n_labels > _MANY_LABELS:
-        return ()
-    counts = np.zeros((n_labels, n_labels), np.int64)
-    np.add.at(counts, (truth.astype(np.int64), answers.argmax(axis=1)), 1)
-    return tuple(tuple(int(n) for n in row) for row in counts)
 
 
 def _tolerance(
@@ -277,41 +269,6 @@ def _tolerance(
             worst = max(worst, float(np.abs(opened.backend.run([nudged])[0].reshape(-1) - answer).max()))
     spread = float(np.ptp(every, axis=0).max())
     return float(min(max(4 * out.scale, 3 * worst, 1e-3 * max(spread, 1e-3)), max(0.5 * spread, 4 * out.scale)))
-
-
-def _told(recipe: Recipe, answers: NDArray[np.float32], data: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a station will tell of the answers: of a reconstruction, its mean squared difference from the input."""
-    if not recipe.reconstructs:
-        return answers
-    return np.asarray(np.square(answers - data.reshape(answers.shape)).mean(axis=1, keepdims=True), np.float32)
-
-
-def _metric(
-    recipe: Recipe, answers: NDArray[np.float32], source: NDArray[np.float32], truth: NDArray[Any] | None
-) -> Metric:
-    n = len(answers)
-    if recipe.reconstructs and truth is not None:
-        value, low, high = auc(answers[:, 0], truth > 0.5)
-        float_value = auc(source[:, 0], truth > 0.5)[0]
-        return Metric(name="auc", value=value, low=low, high=high, float_value=float_value, n=n)
-    if recipe.task == "classification":
-        wanted = source.argmax(axis=1) if truth is None else truth
-        hits = int((answers.argmax(axis=1) == wanted).sum())
-        low, high = wilson(hits, n)
-        source_hits = int((source.argmax(axis=1) == wanted).sum())
-        name = "agreement" if truth is None else "accuracy"
-        return Metric(name=name, value=hits / n, low=low, high=high, float_value=source_hits / n, n=n)
-    reference = source[:, 0] if truth is None else truth
-    errors = np.abs(answers[:, 0].astype(np.float64) - reference)
-    low, high = mean_interval(errors)
-    return Metric(
-        name="mae_to_float" if truth is None else "mae",
-        value=float(errors.mean()),
-        low=max(0.0, low),
-        high=high,
-        float_value=float(np.abs(source[:, 0].astype(np.float64) - reference).mean()),
-        n=n,
-    )
 
 
 if __name__ == "__main__":
