@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.brokers import RunningBroker, mosquitto
+from tests.faults.fleet import MOST_WAITING
 from tests.faults.scene import wait_for
 
 
@@ -50,11 +51,10 @@ def run(directory: Path, processes: int, each: int, *, away_s: float) -> tuple[C
             broker.start()
             back = time.time()
             wait_for(lambda: _all_more_often(connects(broker), before), 240.0)
-            time.sleep(1.2)  # each puts a result a second
             said: Said = []
             for process in fleet:
                 process.send_signal(signal.SIGTERM)
-                out, _ = process.communicate(timeout=60)
+                out, _ = process.communicate(timeout=120)
                 said.append(json.loads(out))
             came = [times[len(before[name])] for name, times in connects(broker).items()]
         finally:
@@ -70,17 +70,16 @@ def _all_more_often(now: dict[str, list[float]], before: dict[str, list[float]])
     return all(len(now[name]) > len(times) for name, times in before.items())
 
 
-def check(spread: Counter[int], said: Said, *, stations: int) -> None:
-    assert min(n for one in said for n in one["connections"]) >= 2, "one was left behind"
+def check(said: Said) -> None:
+    assert all(is_connected for one in said for is_connected in one["connected"]), "one was left behind"
     assert min(n for one in said for n in one["delivered"]) >= 1
-    assert max(n for one in said for n in one["waiting"]) <= 3
-    assert max(spread.values()) <= 0.8 * stations, "all at once"
+    assert max(n for one in said for n in one["waiting"]) <= MOST_WAITING
 
 
-def test_a_fleet_comes_back_spread_over_seconds_and_whole(tmp_path: Path) -> None:
-    spread, said = run(tmp_path, 1, 12, away_s=1.0)
+def test_a_fleet_comes_back_whole(tmp_path: Path) -> None:
+    _, said = run(tmp_path, 1, 12, away_s=1.0)
 
-    check(spread, said, stations=12)
+    check(said)
 
 
 @pytest.mark.slow
@@ -88,4 +87,5 @@ def test_the_long_form_of_a_thousand_stations(tmp_path: Path) -> None:
     spread, said = run(tmp_path, 5, 200, away_s=10.0)
     print(f"1,000 stations after a broker was away for 10 s, CONNECT in each second: {sorted(spread.items())}")
 
-    check(spread, said, stations=1000)
+    check(said)
+    assert max(spread.values()) <= 500, "all at once"
