@@ -159,6 +159,28 @@ def test_contributors_now_are_those_of_the_newest_result(page: Page, crowd: Runn
     wait(agrees)
 
 
+def test_every_table_is_sorted_by_a_press_on_a_title(page: Page) -> None:
+    page.goto("/events")
+    expect(page.locator("#events-body tr").first).to_be_visible()
+    column = page.locator("#events-table th", has_text="Station")
+    button = column.get_by_role("button")
+
+    def shown() -> list[int]:
+        names = page.locator("#events-body td:nth-child(3) a").all_inner_texts()
+        return [int(name.partition("-")[2]) for name in names]
+
+    as_they_came = shown()
+    button.click()
+    expect(column).to_have_attribute("aria-sort", "ascending")
+    assert shown() == sorted(as_they_came)
+    button.press("Enter")
+    expect(column).to_have_attribute("aria-sort", "descending")
+    assert shown() == sorted(as_they_came, reverse=True)
+    page.locator("#events-table th", has_text="When").get_by_role("button").click()
+    when = [int(str(cell.get_attribute("data-value"))) for cell in page.locator("#events-body td:nth-child(2)").all()]
+    assert when == sorted(when)
+
+
 def test_the_map_shows_who_gave_a_place_and_opens_a_station(page: Page) -> None:
     page.goto("/?view=map")
     expect(page.locator("#map circle")).to_have_count(50)

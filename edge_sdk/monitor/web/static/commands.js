@@ -56,7 +56,7 @@ export function commands(site, station) {
     const show = one.has_result ? h("details", { class: "inline", ontoggle: (event) => { if (event.target.open) { opened.add(one.id); fill(one, event.target); } else opened.delete(one.id); } }, h("summary", {}, "What it gave")) : null;
     if (show && opened.has(one.id)) show.open = true;
     return h("tr", { data: { verb: one.verb, command: one.id } },
-      h("td", {}, time(one.given_ns)), h("td", { class: "wide" }, h("code", {}, one.verb), words ? h("span", { class: "quiet" }, ` ${words.slice(0, 200)}`) : null),
+      h("td", { data: { value: one.given_ns } }, time(one.given_ns)), h("td", { class: "wide" }, h("code", {}, one.verb), words ? h("span", { class: "quiet" }, ` ${words.slice(0, 200)}`) : null),
       h("td", { data: { field: "who" } }, one.who ?? h("span", { class: "quiet", title: "By somebody at the broker, not by this monitor" }, "elsewhere")),
       h("td", { data: { field: "state" } }, chip(one.state, { title: one.reason || null }), h("span", { class: "quiet" }, took)),
       h("td", { class: "wide" }, one.message, show));

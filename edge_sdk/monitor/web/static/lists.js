@@ -44,7 +44,7 @@ function listPage(page, { id, title, about, columns, path, parameters, row, empt
 }
 
 export const eventRow = (one) => h("tr", { data: { event: one.name } },
-  h("td", {}, chip(one.severity)), h("td", { title: age(one.t_ns) }, time(one.t_ns)), h("td", {}, stationLink(one.site, one.station)),
+  h("td", {}, chip(one.severity)), h("td", { data: { value: one.t_ns }, title: age(one.t_ns) }, time(one.t_ns)), h("td", {}, stationLink(one.site, one.station)),
   h("td", {}, h("code", {}, one.name)), h("td", { class: "wide" }, one.message));
 
 export const eventsPage = (page) => listPage(page, {
@@ -63,7 +63,7 @@ export function alertsPage(page) {
     columns: ["Severity", "Rule", "Station", "Why", "Since", "Seen by", ""], choices: ["all severities", "info", "warning", "error"], choice: (one) => one.severity,
     row: (one) => h("tr", { data: { rule: one.rule, station: one.station } },
       h("td", {}, chip(one.severity)), h("td", {}, one.rule), h("td", {}, stationLink(one.site, one.station)),
-      h("td", { class: "wide" }, one.why), h("td", { title: time(one.since_ns) }, age(one.since_ns)), h("td", { data: { field: "seen" } }, one.acknowledged ?? "–"),
+      h("td", { class: "wide" }, one.why), h("td", { data: { value: one.since_ns }, title: time(one.since_ns) }, age(one.since_ns)), h("td", { data: { field: "seen" } }, one.acknowledged ?? "–"),
       h("td", { class: "acts" }, mayAct ? [
         act("Seen", () => post("/api/alerts/acknowledge", { rule: one.rule, site: one.site, station: one.station })), " ",
         act("Silence 1 h", () => post("/api/alerts/silence", { rule: one.rule, site: one.site, station: one.station, minutes: 60 })),
@@ -81,7 +81,7 @@ export function alertsPage(page) {
   async function silences() {
     const found = await get("/api/alerts/silences").catch(() => []);
     section.hidden = !found.length;
-    silenced.put(found.map((one) => h("tr", { data: { silence: one.id } }, h("td", {}, one.rule), h("td", {}, one.site), h("td", {}, one.station), h("td", {}, time(one.until_ns)), h("td", {}, one.who || "somebody"),
+    silenced.put(found.map((one) => h("tr", { data: { silence: one.id } }, h("td", {}, one.rule), h("td", {}, one.site), h("td", {}, one.station), h("td", { data: { value: one.until_ns } }, time(one.until_ns)), h("td", {}, one.who || "somebody"),
       h("td", { class: "acts" }, mayAct ? act("End", () => remove(`/api/alerts/silences/${one.id}`)) : null))));
   }
   get("/api/me").then((me) => { mayAct = me.role !== "viewer"; silences(); list.draw(); }).catch(() => {});
@@ -95,5 +95,5 @@ export const quarantinePage = (page) => listPage(page, {
   columns: ["Reason", "Topic", { title: "Count", number: true }, "Last", "What was wrong", "First bytes of the last"],
   row: (one) => h("tr", { data: { reason: one.reason, topic: one.topic } },
     h("td", {}, chip(one.reason, { data: { state: "error" } })), h("td", {}, h("code", {}, one.topic)), h("td", {}, count(one.count)),
-    h("td", { title: time(one.last_ns) }, age(one.last_ns)), h("td", { class: "wide" }, one.message), h("td", {}, h("code", { class: "head" }, one.head))),
+    h("td", { data: { value: one.last_ns }, title: time(one.last_ns) }, age(one.last_ns)), h("td", { class: "wide" }, one.message), h("td", {}, h("code", { class: "head" }, one.head))),
 }).stop;

@@ -79,7 +79,7 @@ export function stationPage(page, fleet, site, station) {
       if (stream) await charts();
       const found = await get("/api/events", { site, station, limit: 50 });
       noEvents.hidden = found.length > 0;
-      events.put(found.map((one) => h("tr", { data: { event: one.name } }, h("td", {}, chip(one.severity)), h("td", {}, time(one.t_ns)), h("td", {}, h("code", {}, one.name)), h("td", { class: "wide" }, one.message))));
+      events.put(found.map((one) => h("tr", { data: { event: one.name } }, h("td", {}, chip(one.severity)), h("td", { data: { value: one.t_ns } }, time(one.t_ns)), h("td", {}, h("code", {}, one.name)), h("td", { class: "wide" }, one.message))));
       orders.look(detail);
       problem.hidden = true;
     } catch (error) { problem.hidden = false; setText(problem, error.message); }
@@ -104,7 +104,7 @@ export function stationPage(page, fleet, site, station) {
     const known = [...labels().filter((label) => seen.includes(label)), ...seen.filter((label) => !labels().includes(label))];
     const order = labels().length ? labels() : seen;
     const rows = dataTable({ id: "chart", label: "The chart as a table", columns: ["From", "Label or value", { title: "Confidence", number: true }, { title: "Results", number: true }], short: true });
-    rows.put(found.buckets.map((one) => h("tr", {}, h("td", {}, time(one.t_ns)), h("td", {}, one.label ?? one.value?.toFixed(3) ?? "no answer"), h("td", {}, percent(one.confidence)), h("td", {}, count(one.count)))));
+    rows.put(found.buckets.map((one) => h("tr", {}, h("td", { data: { value: one.t_ns } }, time(one.t_ns)), h("td", {}, one.label ?? one.value?.toFixed(3) ?? "no answer"), h("td", {}, percent(one.confidence)), h("td", {}, count(one.count)))));
     const table = h("details", {}, h("summary", {}, "The same as a table"), rows.box);
     table.open = chart.querySelector("details")?.open ?? false;
     if (found.buckets.length) chart.replaceChildren(labelChart(found, order), legend(known, order), h("h3", {}, "What each model said"), ...(known.length ? [lanes(found, order)] : eachValue(found)), table);
