@@ -61,7 +61,9 @@ def configured(directory: Path, bundles: dict[str, Bundle]) -> Path:
         "state_directory": str(directory / "state"),
         "trust": {"allow_unsigned": True},
         "broker": {"url": "mqtt://127.0.0.1:1"},
-        "sensors": {name: {"kind": "simulated", "options": {"rate_hz": 1, "channels": 3}} for name in bundles},
+        "sensors": {
+            name: {"kind": "simulated", "options": {"rate_hz": 1, "channels": 3, "noise": 0}} for name in bundles
+        },
         "streams": {"exercise": {"models": streams}},
     }
     path = directory / "station.yaml"

@@ -30,7 +30,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import ClassVar
@@ -231,6 +230,8 @@ def leaves(error: BaseException) -> list[BaseException]:
 def nearest(given: str, known: Iterable[str]) -> str:
     """Say what is known, nearest first: the tail of a message about an unknown name."""
     names = sorted(known)
+    import difflib  # a tenth of a megabyte that a station without errors can do without
+
     close = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     close = close or [name for name in names if len(given) > 2 and given.lower() in name.lower()]
     hint = f"Did you mean {close[0]!r}? " if close else ""

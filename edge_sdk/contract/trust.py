@@ -1,4 +1,7 @@
-"""Trust: Ed25519 keys (RFC 8032), signatures over a manifest, and whose signatures count."""
+"""Trust: Ed25519 keys (RFC 8032), signatures over a manifest, and whose signatures count.
+
+The library behind them takes 8 MB of memory: it is loaded when a signature is made or verified, not before.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,14 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from edge_sdk.base.errors import ConfigError, IntegrityError, TrustError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _PREFIX = "ed25519:"
 
@@ -77,6 +74,9 @@ class PublicKey:
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Raise IntegrityError unless `signature` is this key's over `message`."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
         except (InvalidSignature, ValueError):
@@ -95,6 +95,8 @@ class SigningKey:
     @classmethod
     def new(cls) -> SigningKey:
         """Make a key from the system's randomness."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
@@ -104,6 +106,9 @@ class SigningKey:
         Raises:
             ConfigError: The file is not there, holds no Ed25519 key, or others may read it.
         """
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
         try:
             if path.stat().st_mode & 0o077:
                 raise ConfigError(f"Signing key {path} can be read by others. Run: chmod 600 {path}")
@@ -120,6 +125,8 @@ class SigningKey:
 
     def write(self, path: Path) -> None:
         """Write ``path`` (PEM, mode 600, never overwritten) and ``path.pub``."""
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
         pem = self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -133,6 +140,8 @@ class SigningKey:
     @property
     def public(self) -> PublicKey:
         """The half that stations are given."""
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
         return PublicKey(self.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
 
     def sign(self, message: bytes) -> Signature:

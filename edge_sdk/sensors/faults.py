@@ -65,10 +65,10 @@ class Faults:
 
     Args:
         faults: What goes wrong; each may be on together with others.
-        rng: Source of the noise.
+        rng: Source of the noise; None = there are no faults.
     """
 
-    def __init__(self, faults: Sequence[Fault], rng: np.random.Generator) -> None:
+    def __init__(self, faults: Sequence[Fault], rng: np.random.Generator | None) -> None:
         self._faults, self._rng = faults, rng
         self._last: NDArray[np.float32] | None = None
 
@@ -84,6 +84,7 @@ class Faults:
                 case "stuck":
                     held = True
                 case "noise":
+                    assert self._rng is not None
                     samples = samples + self._rng.normal(0.0, fault.amount, samples.shape).astype(np.float32)
                 case "drift":
                     samples = samples + np.float32(fault.amount * elapsed_s)
