@@ -169,4 +169,5 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
             db.text_factory = lambda raw: raw.decode("utf-8", "replace")
             yield db
     except sqlite3.Error as error:
-        raise OutboxError(f"Outbox {path} cannot be read: {error}. Is it an outbox?") from error
+        cure = "Is it an outbox? If it is, and damaged, the station saves what can be read when it starts."
+        raise OutboxError(f"Outbox {path} cannot be read: {error}. {cure}") from error

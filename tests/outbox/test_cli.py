@@ -75,6 +75,15 @@ def test_what_is_exported_can_be_imported_elsewhere(filled: Path, tmp_path: Path
     assert bodies_of(tmp_path / "new.db") == bodies_of(filled)
 
 
+def test_a_damaged_outbox_is_not_read_and_the_cure_is_named(filled: Path) -> None:
+    with filled.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"garbage" * 100)
+
+    with pytest.raises(OutboxError, match="saves what can be read when it starts"):
+        run("stats", filled)
+
+
 def test_a_file_that_is_no_outbox_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("hello")
 
