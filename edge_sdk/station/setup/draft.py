@@ -186,6 +186,8 @@ def _rest(answers: Answers) -> Iterator[str]:
         yield f"  port: {answers.status_port}  # http://127.0.0.1:{answers.status_port}/metrics"
     else:
         yield "# status: {port: 9120}  # numbers for Prometheus on 127.0.0.1"
+    yield ""
+    yield "# remote: {allow: [ping, rebirth, snapshot]}  # commands over MQTT; what is not named here is refused"
 
 
 def _scalar(text: str) -> str:

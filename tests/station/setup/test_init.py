@@ -48,6 +48,8 @@ def test_the_defaults_are_a_configuration(tmp_path: Path) -> None:
     schema = Draft202012Validator(station_schema())
     assert schema.is_valid(read_plain(path))
     assert (tmp_path / "station.schema.json").exists()
+    path.write_text(path.read_text().replace("# remote:", "remote:").replace("# location:", "location:"))
+    assert read_station(path).remote.allow == ("ping", "rebirth", "snapshot")
 
 
 def test_bundles_bring_their_sensors_and_streams_and_the_check_is_content(tmp_path: Path, bundles: list[Path]) -> None:
