@@ -29,15 +29,14 @@ def by_hand(bundles: dict[str, Bundle]) -> Callable[[], int]:
     for bundle in bundles.values():
         interpreter = Interpreter(model_content=bundle.files["int8.tflite"], num_threads=1)
         interpreter.allocate_tensors()
-        interpreters.append(interpreter)
+        interpreters.append((interpreter, interpreter.get_input_details()[0], interpreter.get_output_details()[0]))
     labels = next(iter(bundles.values())).manifest.labels
 
     def run() -> int:
         made = 0
         for image in given:
             answers = []
-            for interpreter in interpreters:
-                one, other = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+            for interpreter, one, other in interpreters:
                 scale, zero = one["quantization"]
                 q = np.clip(np.round(image / scale) + zero, -128, 127).astype(np.int8)
                 interpreter.set_tensor(one["index"], q[None])

@@ -75,6 +75,7 @@ class InputGuard:
         self._minima = _array([limit.minimum for limit in limits], -np.inf)
         self._maxima = _array([limit.maximum for limit in limits], np.inf)
         self._floor, self._ceiling = float(self._minima.max()), float(self._maxima.min())
+        self._has_range = math.isfinite(self._floor) or math.isfinite(self._ceiling)
         self._rates = _array([limit.maximum_rate for limit in limits], np.inf)
         self._stuck_ns = _array([limit.stuck_after_s for limit in limits], np.inf).astype(np.float64) * 1e9
         self._watches = bool(np.isfinite(self._rates).any() or np.isfinite(self._stuck_ns).any())
@@ -91,6 +92,8 @@ class InputGuard:
             return "length"
         if window.coverage < self._minimum_coverage:
             return "coverage"
+        if not self._has_range and math.isfinite(np.vdot(samples, samples)):  # overflow is looked into below
+            return self._watch(window) if self._watches else ""
         lowest = samples.item(samples.argmin())  # NaN if there is one; over few, a third of the time of min()
         highest = samples.item(samples.argmax())
         if not (math.isfinite(lowest) and math.isfinite(highest)):

@@ -159,8 +159,8 @@ class Windower:
         return True
 
     def _take(self, run: Run, windows: list[Window]) -> None:
-        finite = np.asarray(np.isfinite(run.samples).all(axis=1), dtype=np.bool_)
-        if not finite.all():
+        if not np.isfinite(run.samples).all():  # row by row takes ten times as long
+            finite = np.asarray(np.isfinite(run.samples).all(axis=1), dtype=np.bool_)
             self._counted["samples.nan"] += int(len(run) - np.count_nonzero(finite))
             run = run.take(finite)
             if not len(run):
