@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
 
+from converters.load.settle import settle
 from converters.load.witness import Witness
 from edge_sdk.base.errors import ConversionError
 
@@ -59,24 +60,10 @@ class GraphModel:
         except (ValueError, RuntimeError, KeyError) as error:
             raise ConversionError(f"tf2onnx cannot convert the model: {error}. Try --format tflite.") from error
         self.versions["tf2onnx"] = tf2onnx.__version__
-        _shorten(model.graph)
+        settle(model)
         return model
 
 
 def _in_order(answers: dict[str, Any]) -> list[Any]:
     """The answer, then the features."""
     return [answers[name] for name in sorted(answers)]
-
-
-def _shorten(graph: Any) -> None:
-    """Take the prefixes that tracing adds out of every name: they say nothing, and weigh more than small weights."""
-    names = {name for node in graph.node for name in (*node.input, *node.output)}
-    short = {name: name.replace("StatefulPartitionedCall/", "") for name in names}
-    if len(set(short.values())) != len(short):
-        return
-    for node in graph.node:
-        node.name = node.name.replace("StatefulPartitionedCall/", "")
-        for values in (node.input, node.output):
-            values[:] = [short[name] for name in values]
-    for value in (*graph.initializer, *graph.value_info, *graph.input, *graph.output):
-        value.name = short.get(value.name, value.name)

@@ -89,6 +89,7 @@ class TFLiteModel:
         import tf2onnx
 
         from converters.load.onnx import inferred
+        from converters.load.settle import settle
 
         self.versions["tf2onnx"] = tf2onnx.__version__
         try:
@@ -100,6 +101,7 @@ class TFLiteModel:
             raise ConversionError(f"tf2onnx cannot convert the .tflite: {first_line(error)}") from error
         for dim, n in zip(model.graph.input[0].type.tensor_type.shape.dim, self.input_shape, strict=True):
             dim.dim_value = n  # tf2onnx leaves an open batch open
+        settle(model)
         return inferred(self._path, model)
 
 
