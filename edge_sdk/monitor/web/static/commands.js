@@ -31,7 +31,7 @@ export function commands(site, station) {
   };
 
   function form() {
-    tools.hidden = !mine.length;
+    tools.hidden = !mine.some((verb) => allowed?.includes(verb));
     tools.replaceChildren(...mine.map((verb) => {
       const button = h("button", { type: "submit", data: { verb } }, TITLES[verb] ?? verb);
       button.disabled = !allowed?.includes(verb);
