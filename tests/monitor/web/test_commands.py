@@ -269,3 +269,14 @@ def test_commands_fit_a_phone_and_axe_finds_no_serious_violation(
 
     assert [one["id"] for one in report["violations"] if one["impact"] in {"serious", "critical"}] == []
     assert wide <= width
+
+
+def test_after_the_broker_was_away_commands_are_given_again(yard: Yard) -> None:
+    yard.broker.restart()
+
+    def is_done() -> bool:
+        status, command = yard.ask(PATH, {"verb": "snapshot"}, **yard.key)
+        assert status in {202, 503}  # 503: the monitor is not back there yet, and sends nothing
+        return status == 202 and yard.told(command["id"])["state"] == "done"
+
+    wait(is_done, deadline_s=120)
