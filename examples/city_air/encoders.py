@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_sdk.fitting.network import Training
+
 LOW, HIGH = -4.0, 6.0
 """Of the standardised input: dust storms are not worth the range of all other days."""
 
 _BATCH = 512
 _HIDE = 0.1
+_PLAIN = Training(hidden=(32,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +36,29 @@ class Shape:
         decay: L2 penalty.
         dropout: Of the gas and history networks.
         weather_dropout: Of the weather network, which all stations share and which is learned by heart most easily.
+        fuser: How the stack is trained on what the int8 models say.
     """
 
     hidden: tuple[int, ...] = (128, 64)
     features: int = 16
     epochs: int = 8
     rate: float = 2e-3
-    decay: float = 1e-3
-    dropout: float = 0.05
-    weather_dropout: float = 0.15
+    decay: float = 3e-3
+    dropout: float = 0.1
+    weather_dropout: float = 0.25
+    fuser: Training = _PLAIN
+
+
+NOW = Shape()
+AHEAD = Shape(
+    hidden=(96, 48),
+    features=12,
+    decay=8e-3,
+    dropout=0.25,
+    weather_dropout=0.4,
+    fuser=Training(hidden=(32,), steps=1000, decay=1e-2),
+)
+"""What is to come hangs less on the details of what was, which are then learned by heart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -43,6 +43,14 @@ class Rows:
             self.y[rows],
         )
 
+    def and_then(self, more: Rows) -> Rows:
+        """These moments, and more behind them."""
+        return Rows(
+            {kind: np.concatenate([x, more.x[kind]]) for kind, x in self.x.items()},
+            {kind: np.concatenate([there, more.there[kind]]) for kind, there in self.there.items()},
+            np.concatenate([self.y, more.y]),
+        )
+
 
 class Cuts:
     """Every window of every station, cut once, as a station cuts them."""

@@ -3,14 +3,17 @@
 Two stations at a time are left out. Models and fusion are made from the others and from before March 2016, the test is
 on the two and after it. Run it with::
 
-    python -m examples.city_air.run --data DIR [--holdout Tiantan,Dingling] [--ahead 6]
+    python -m examples.city_air.run --data DIR [--holdout Tiantan,Dingling] [--ahead 6] [--work WORK]
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,9 @@ import numpy as np
 
 from edge_sdk.base import terminal
 from edge_sdk.contract.trust import SigningKey, Trust
-from edge_sdk.fitting.coverage import conformal
+from edge_sdk.fitting.coverage import Asked, conformal
 from edge_sdk.fitting.fit import fitted
 from edge_sdk.fitting.methods import estimators
-from edge_sdk.fitting.network import Training
 from edge_sdk.fitting.record import Opinion, Record, joined, recorded
 from edge_sdk.fitting.score import Score, run, score
 from edge_sdk.fitting.stack import stack
@@ -34,20 +36,20 @@ from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.windowing.align import Aligner, Moment
 from edge_sdk.windowing.windower import Windower
 from examples.city_air import boosting, local
-from examples.city_air.data import CHANNELS, HOUR_NS, load, stations
-from examples.city_air.encoders import Encoders, Shape, train
+from examples.city_air.data import CHANNELS, HOUR_NS, Station, load, stations
+from examples.city_air.encoders import AHEAD, NOW, Encoders, Shape, train
 
 PAIRS = ("Tiantan,Dingling", "Aotizhongxin,Changping", "Dongsi,Guanyuan", "Nongzhanguan,Wanshouxigong")
 EVERY = 3  # hours from moment to moment that the stack is fitted to: neighbours say the same
 COVERAGE = 0.9
-STACK = stack(Training(hidden=(32,)), root=True)
 
 
 def _ns(day: str) -> int:
     return int(np.datetime64(day).astype("datetime64[ns]").astype(np.int64))
 
 
-REHEARSAL_FROM, TEST_FROM, END = _ns("2015-03-01"), _ns("2016-03-01"), _ns("2018-01-01")
+YEARS = tuple(_ns(f"{year}-03-01") for year in (2013, 2014, 2015, 2016))
+TEST_FROM, END = YEARS[-1], _ns("2018-01-01")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--ahead", type=int, default=0, help="hours from the last sample to the PM2.5 that is asked for"
     )
-    parser.add_argument("--epochs", type=int, default=Shape().epochs)
+    parser.add_argument("--epochs", type=int, help="of training; fewer are quicker and worse")
+    parser.add_argument("--work", type=Path, help="folder that keeps bundles and fusions; default: a temporary one")
     parser.add_argument("--json", type=Path, help="default: beside this file")
     given = parser.parse_args(arguments)
     names = stations(given.data)
@@ -70,7 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if unknown or len(group) > len(names) - 3:
             parser.error(f"cannot leave out {', '.join(unknown or group)}; there are {', '.join(names)}")
     with tempfile.TemporaryDirectory() as folder:
-        answer = solve(given.data, groups, Path(folder), ahead=given.ahead, shape=Shape(epochs=given.epochs))
+        shape = AHEAD if given.ahead else NOW
+        shape = replace(shape, epochs=given.epochs or shape.epochs)
+        answer = solve(given.data, groups, given.work or Path(folder), ahead=given.ahead, shape=shape)
     name = f"results_{given.ahead}h.json" if given.ahead else "results.json"
     target = given.json or Path(__file__).with_name(name)
     target.write_bytes(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
@@ -81,13 +86,16 @@ def solve(data: Path, groups: Sequence[Sequence[str]], work: Path, *, ahead: int
     """Leave each group of stations out in turn; what ``results.json`` says."""
     kinds = tuple(CHANNELS) if ahead else ("gas", "weather")
     cuts = local.Cuts({name: load(data, name) for name in stations(data)}, kinds)
-    key = SigningKey.new()
+    if not (work / "signing.key").exists():
+        SigningKey.new().write(work / "signing.key")
+    key = SigningKey.read(work / "signing.key")
     tables: list[Table] = []
     with terminal.progress("leaving stations out", len(groups)) as bar:
         for group in groups:
             bar.say(f"without {', '.join(group)}")
             folder = work / "-".join(group)
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
+            put_station(folder, cuts.stations[group[0]], kinds)
             tables.append(left_out(cuts, group, folder, key, ahead=ahead, shape=shape))
             bar.advance()
     return {
@@ -97,6 +105,15 @@ def solve(data: Path, groups: Sequence[Sequence[str]], work: Path, *, ahead: int
         "left_out": [table.summary(group) for table, group in zip(tables, groups, strict=True)],
         "rows": Table.rows(tables),
     }
+
+
+def put_station(folder: Path, station: Station, kinds: Sequence[str]) -> None:
+    """Put the test year of a station and a ``station.yaml`` beside its bundles, for `edge-sdk station run`."""
+    rows = station.rows(TEST_FROM, END)
+    arrays: dict[str, Any] = {kind: station.samples[kind][rows] for kind in kinds}
+    np.savez(folder / "year.npz", times_s=(station.t_ns[rows] - TEST_FROM) * 1e-9, **arrays)
+    name = "station_6h.yaml" if "history" in kinds else "station.yaml"
+    shutil.copy(Path(__file__).with_name(name), folder / "station.yaml")
 
 
 class Table:
@@ -146,17 +163,19 @@ def left_out(
 ) -> Table:
     """Everything for one group: rehearse, train, convert, fit, test, run the pipeline."""
     known, trust = [name for name in cuts.stations if name not in group], Trust((key.public,))
-    rehearsed_by, rehearsed = rehearse(cuts, known, ahead, shape)
-    rows = cuts.rows(known, 0, TEST_FROM, ahead)
+    rehearsals = rehearse(cuts, known, ahead, shape)
+    rehearsed = joined([record for _, record in rehearsals])
+    until = TEST_FROM - ahead * HOUR_NS
+    rows = cuts.rows(known, 0, until, ahead)
     encoders = train(rows.x, rows.there, rows.y, shape)
     for kind in cuts.kinds:
         local.bundle(encoders, kind, rows, folder / f"{kind}.edge", key)
     models = [Model.open(folder / f"{kind}.edge", trust=trust) for kind in cuts.kinds]
-    learned = joined([said(cuts, name, models, 0, TEST_FROM, ahead, every=EVERY) for name in known])
+    learned = joined([said(cuts, name, models, 0, until, ahead, every=EVERY) for name in known])
     spec = msgspec.structs.replace(
-        fitted(STACK, learned, coverage=None),
+        fitted(stack(shape.fuser, root=True), learned, coverage=None),
         contributors={model.name: model.bundle.digest for model in models},
-        conformal=conformal([(rehearsed_by, rehearsed)], COVERAGE),
+        conformal=conformal(rehearsals, COVERAGE),
     )
     write_fusion(folder / "air.fusion", spec, key=key)
     chosen = read_fusion(folder / "air.fusion", trust)
@@ -173,18 +192,23 @@ def left_out(
     return table
 
 
-def rehearse(cuts: local.Cuts, known: Sequence[str], ahead: int, shape: Shape) -> tuple[FusionSpec, Record]:
-    """The same a year earlier, on two of the known stations: how far a fusion is off where it has not been."""
-    others, unseen = known[2:], known[:2]
-    rows = cuts.rows(others, 0, REHEARSAL_FROM, ahead)
-    encoders = train(rows.x, rows.there, rows.y, shape)
-    every = np.arange(0, len(rows.y), EVERY)
-    learned = _record(encoders, rows.take(every), np.zeros(len(every), dtype=np.str_))
-    parts = []
-    for name in unseen:
-        one = cuts.rows([name], REHEARSAL_FROM, TEST_FROM, ahead)
-        parts.append(_record(encoders, one, np.full(len(one.y), name)))
-    return fitted(STACK, learned, coverage=None), joined(parts)
+def rehearse(cuts: local.Cuts, known: Sequence[str], ahead: int, shape: Shape) -> list[Asked]:
+    """How far a fusion is off where and when it has not been: two known stations and a known year left out, in turn."""
+    rehearsals: list[Asked] = []
+    for turn, (begin, end) in enumerate(itertools.pairwise(YEARS)):
+        unseen = known[turn::3]
+        others = [name for name in known if name not in unseen]
+        before = cuts.rows(others, 0, begin - ahead * HOUR_NS, ahead)
+        rows = before.and_then(cuts.rows(others, end, TEST_FROM - ahead * HOUR_NS, ahead))
+        encoders = train(rows.x, rows.there, rows.y, shape)
+        every = np.arange(0, len(rows.y), EVERY)
+        learned = _record(encoders, rows.take(every), np.zeros(len(every), dtype=np.str_))
+        parts = []
+        for name in unseen:
+            one = cuts.rows([name], begin, end, ahead)
+            parts.append(_record(encoders, one, np.full(len(one.y), name)))
+        rehearsals.append((fitted(stack(shape.fuser, root=True), learned, coverage=None), joined(parts)))
+    return rehearsals
 
 
 def _record(encoders: Encoders, rows: local.Rows, groups: Any) -> Record:

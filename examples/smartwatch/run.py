@@ -3,13 +3,14 @@
 Two people at a time are left out; the networks are made from the others, signed, and opened as a station opens them;
 the two people's recordings go through the real `Pipeline`. Run it with::
 
-    python -m examples.smartwatch.run [--data DIR] [--holdout 1,2]
+    python -m examples.smartwatch.run [--data DIR] [--holdout 1,2] [--work WORK]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, help="folder with watch_dataset.npy; default: the installed seglearn")
     parser.add_argument("--holdout", help="people to leave out together, A,B; default: five pairs, one after the other")
+    parser.add_argument("--work", type=Path, help="folder that keeps bundles; default: a temporary one")
     parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
     given = parser.parse_args(arguments)
     recordings = load(given.data)
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown:
         parser.error(f"no such people: {unknown}; there are {sorted(people)}")
     with tempfile.TemporaryDirectory() as folder:
-        answer = solve(recordings, groups, Path(folder))
+        answer = solve(recordings, groups, given.work or Path(folder))
     given.json.write_bytes(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
     show(answer)
 
@@ -67,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def solve(recordings: Sequence[Recording], groups: Sequence[tuple[int, ...]], work: Path) -> dict[str, Any]:
     """Leave each group of people out in turn; the rows of ``results.json``."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    key = SigningKey.new()
+    if not (work / "signing.key").exists():
+        SigningKey.new().write(work / "signing.key")
+    key = SigningKey.read(work / "signing.key")
     tests: list[Record] = []
     early: list[Fused | None] = []
     right = n_piped = 0
@@ -76,7 +80,8 @@ def solve(recordings: Sequence[Recording], groups: Sequence[tuple[int, ...]], wo
             seen = [recording for recording in recordings if recording.person not in group]
             unseen = [recording for recording in recordings if recording.person in group]
             folder = work / "-".join(map(str, group))
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
+            put_station(folder, unseen)
             for sensor in SENSORS:
                 bar.say(f"without {', '.join(map(str, group))}: {sensor}")
                 local.bundle(sensor, seen, folder / f"{sensor}.edge", key)
@@ -93,6 +98,16 @@ def solve(recordings: Sequence[Recording], groups: Sequence[tuple[int, ...]], wo
         "pipeline": {"accuracy": round(right / n_piped, 4), "n": n_piped},
         "rows": [*_rows(tests), _row("random forest on features of both jointly", (), score(early, joined(tests)))],
     }
+
+
+def put_station(folder: Path, unseen: Sequence[Recording]) -> None:
+    """Put people's recordings and a ``station.yaml`` beside the bundles, for `edge-sdk station run`."""
+    readings = [reading for _, _, both in played(unseen) for reading in both]
+    blocks = {sensor: [one for one in readings if one.sensor == sensor] for sensor in SENSORS}
+    times_ns = np.concatenate([one.sample_times_ns for one in next(iter(blocks.values()))])
+    arrays: dict[str, Any] = {sensor: np.concatenate([one.samples for one in of]) for sensor, of in blocks.items()}
+    np.savez(folder / "exercises.npz", times_s=(times_ns - times_ns[0]) * 1e-9, **arrays)
+    shutil.copy(Path(__file__).with_name("station.yaml"), folder / "station.yaml")
 
 
 def said(models: Sequence[Model], unseen: Sequence[Recording], group: str) -> Record:
