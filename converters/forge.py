@@ -171,8 +171,8 @@ def _inputs(path: Path, input_shape: tuple[int, ...]) -> NDArray[np.float32] | N
     if not fits(input_shape, (length, n_channels)):
         raise ConversionError(
             f"The model takes {input_shape}; the data has windows of {length} samples of {n_channels} channels after "
-            "preprocessing. Give x as (n, samples, channels) in the model's own order; nothing is transposed unasked. Where "
-            "the model wants its channels first, say `- {layout: {order: channels_first}}` last in preprocess."
+            "preprocessing. Give x as (n, samples, channels) in the model's own order; nothing is transposed unasked. "
+            "Where the model wants its channels first, say `- {layout: {order: channels_first}}` last in preprocess."
         )
     return windows.reshape(len(windows), *input_shape[1:])
 
