@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from edge_sdk.contract.receipt import MOST_RANGES, Ranges, Receipt
 
@@ -21,6 +21,7 @@ Spans = Sequence[tuple[int, int]]
 
 _BUCKETS = 100  # so many steps of time from keeping a row to forgetting it
 _YOUNG_NS = 5 * 10**9
+_PIECE = 10_000
 
 
 class Ledger:
@@ -94,6 +95,14 @@ class Ledger:
         """What of ``low … high`` waits."""
         with self._lock:
             return self._waiting.overlap(low, high)
+
+    def waiting_in_pieces(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """The same, looked up as it is asked for, and cut where a piece ends: there may be very many."""
+        low = max(low, self.first_waiting())
+        while low <= high:
+            end = min(high, low + _PIECE - 1)
+            yield from self.waiting(low, end)
+            low = end + 1
 
     def kept_spans(self) -> Spans:
         """Every range that is kept."""

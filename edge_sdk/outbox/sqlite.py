@@ -136,9 +136,9 @@ class SqliteOutbox:
         Raises:
             OutboxError: The medium refuses to read.
         """
-        spans = self._ledger.waiting(after + 1, self._ledger.newest if before is None else before - 1)
+        newest = self._ledger.newest if before is None else before - 1
         rows: list[OutboxRow] = []
-        for low, high in spans:
+        for low, high in self._ledger.waiting_in_pieces(after + 1, newest):
             with self._reading:
                 try:
                     found = self._fetch(low, high, limit - len(rows))

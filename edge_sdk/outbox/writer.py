@@ -175,7 +175,7 @@ class Writer:
             self._refuse("Set on_full to drop_oldest or thin")
 
     def _waiting_after(self, seq: int) -> Iterator[tuple[int, str, int]]:
-        for span in self._ledger.waiting(seq + 1, self._ledger.newest):
+        for span in self._ledger.waiting_in_pieces(seq + 1, self._ledger.newest):
             for found, stream, size in self._db.execute(_SIZES, span):
                 yield found, stream, _bytes_of(size, stream)
 

@@ -82,3 +82,17 @@ def test_a_ledger_with_very_many_holes_stays_small() -> None:
 
     assert ledger.rows == 500_000
     assert len(ledger.waiting(1, 600_000)) == 100_000
+    assert list(ledger.waiting_in_pieces(400_000, 600_000)) == list(ledger.waiting(400_000, 600_000))
+
+
+def test_what_waits_can_be_looked_up_piece_by_piece() -> None:
+    ledger = Ledger()
+    ledger.accept(1, 1_000_000)
+    ledger.give_up([(1, 70_000), (80_000, 80_000), (500_000, 600_000)], 170_002)
+
+    found = list(ledger.waiting_in_pieces(1, 900_000))
+
+    assert [seq for low, high in found for seq in range(low, high + 1)] == [
+        seq for low, high in ledger.waiting(1, 900_000) for seq in range(low, high + 1)
+    ]
+    assert max(high - low for low, high in found) < 10_000
