@@ -79,7 +79,8 @@ def convert(
 ) -> None:
     """Turn a trained MODEL into a bundle for the edge, proved on the runtimes that will serve it.
 
-    MODEL is a Keras file (.keras, .h5), a SavedModel folder, a float .tflite or an ONNX file.
+    MODEL is a Keras file (.keras, .h5), a SavedModel folder, a float .tflite, an ONNX file, a program of PyTorch (.pt2)
+    or an estimator of scikit-learn (.joblib).
 
     \b
     Examples:
