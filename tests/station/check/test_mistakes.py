@@ -271,7 +271,7 @@ MISTAKES: list[tuple[Callable[[Site], None], str, str, int]] = [
     (text("tiny.edge", "tinny.edge"), "model tinny.edge", "Check the path", 65),
     (a_changed_byte, "model tiny.edge", "again", 65),
     (a_short_copy, "model tiny.edge", "Copy it again", 65),
-    (a_stranger_signs, "model tiny.edge", "add its .pub file", 77),
+    (a_stranger_signs, "model tiny.edge", "name its .pub file", 77),
     (lambda site: site.bundle(key=None), "model tiny.edge", "Sign it", 77),
     (text("trust: {keys: [key.pub]}", "trust: {}"), "trust", "Name the .pub file", 78),
     (text("keys: [key.pub]", "allow_unsigned: true"), "trust", "remove allow_unsigned", 0),
