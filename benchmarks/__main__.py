@@ -32,9 +32,10 @@ def main(only: list[str]) -> int:
             verdict = "reached" if reached else "NOT reached"
             print(
                 f"{row['name']:32} ours {row['ours']:.4g} {row['unit']}, baseline {row['baseline']:.4g}, "
-                f"ratio {row['ratio']:.3f}, goal {row['goal']} ({row['better']}): {verdict}"
+                f"ratio {row['ratio']:.3f}, goal {row['goal']} ({row['better']}): {verdict}",
+                flush=True,
             )
-    RESULTS.write_text(json.dumps([rows[name] for name in sorted(rows)], indent=1) + "\n")
+        RESULTS.write_text(json.dumps([rows[name] for name in sorted(rows)], indent=1) + "\n")
     return 1 if failed else 0
 
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 COMMITTED = ROOT / "device_configs" / "schema" / schema.FILE
 EXAMPLES = sorted((ROOT / "examples").rglob("station*.yaml"))
 # What a number counts; a number whose name says no unit must have none.
-UNITS = ("_s", "_hz", "_mb", "_bytes", "_c", "_ms", "_ns", "_per_s", "_baud")
+UNITS = ("_s", "_hz", "_mb", "_bytes", "_c", "_ms", "_ns", "_per_s", "_baud", "_results")
 WITHOUT_UNIT = {"hysteresis", "keep_every", "latitude", "longitude", "n", "offset", "port", "scale", "threads"}
 WITHOUT_UNIT |= {"maximum", "maximum_rate", "minimum", "minimum_coverage"}  # in the unit of the bundle's channel
 SECRET = ("password", "secret", "token", "passphrase", "private")
