@@ -15,12 +15,34 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge_sdk.base.clock import ClockState, to_datetime
+from edge_sdk.base.clock import ClockState, SystemClock, to_datetime
+from edge_sdk.contract.events import Birth
 from edge_sdk.contract.prediction import ContributorState
 from edge_sdk.contract.result import Contributor, FusedResult
+from edge_sdk.contract.topics import Topics
+from edge_sdk.mqtt.bridge import Bridge
+from edge_sdk.mqtt.paho import PahoTransport
+from edge_sdk.mqtt.transport import BrokerAddress
+from edge_sdk.outbox.base import Outbox
 from tests.brokers import RunningBroker, mosquitto
 
 EPOCH = "00112233445566ff"
+TOPICS = Topics("bench", "station")
+
+
+def bridged_outbox(outbox: Outbox, port: int, **more: Any) -> Bridge:
+    """A bridge from an outbox to a broker on loopback, whose word is enough."""
+    return Bridge(
+        connect=lambda will: PahoTransport(BrokerAddress(port=port), client_id="ours", will=will),
+        topics=TOPICS,
+        outbox=outbox,
+        birth=lambda: Birth(
+            site="bench", station="station", epoch=outbox.epoch, version="1", board="", started=to_datetime(0)
+        ),
+        clock=SystemClock(),
+        delivery="broker",
+        **more,
+    )
 
 
 def typical_result(number: int = 0) -> FusedResult:

@@ -9,20 +9,15 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks._delivery import EPOCH, bare_paho, broker, timed, typical_result
-from edge_sdk.base.clock import SystemClock, to_datetime
+from benchmarks._delivery import EPOCH, TOPICS, bare_paho, bridged_outbox, broker, timed, typical_result
+from edge_sdk.base.clock import SystemClock
 from edge_sdk.contract.envelope import OutboxRow, encode_body, encode_result
-from edge_sdk.contract.events import Birth
-from edge_sdk.contract.topics import Kind, Topics
-from edge_sdk.mqtt.bridge import Bridge
-from edge_sdk.mqtt.paho import PahoTransport
-from edge_sdk.mqtt.transport import BrokerAddress
+from edge_sdk.contract.topics import Kind
 from edge_sdk.outbox.sqlite import SqliteOutbox
 
 RESULTS = 30_000
 GROUP = 1000
 ROUNDS = 5
-TOPICS = Topics("bench", "station")
 
 
 @dataclass(frozen=True)
@@ -74,17 +69,7 @@ def _ours(port: int) -> tuple[float, float, float]:
 
 
 async def _drain(outbox: SqliteOutbox, port: int) -> None:
-    bridge = Bridge(
-        connect=lambda will: PahoTransport(BrokerAddress(port=port), client_id="ours", will=will),
-        topics=TOPICS,
-        outbox=outbox,
-        birth=lambda: Birth(
-            site="bench", station="station", epoch=outbox.epoch, version="1", board="", started=to_datetime(0)
-        ),
-        clock=SystemClock(),
-        delivery="broker",
-        backlog_results_per_s=float("inf"),
-    )
+    bridge = bridged_outbox(outbox, port, backlog_results_per_s=float("inf"))
     async with anyio.create_task_group() as group:
         group.start_soon(bridge.run)
         while outbox.stats().rows:

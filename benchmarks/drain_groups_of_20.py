@@ -12,15 +12,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from benchmarks._delivery import EPOCH, bare_paho, broker, report, timed, typical_result
-from benchmarks._drain import TOPICS
-from edge_sdk.base.clock import SystemClock, to_datetime
+from benchmarks._delivery import EPOCH, TOPICS, bare_paho, bridged_outbox, broker, report, timed, typical_result
+from edge_sdk.base.clock import SystemClock
 from edge_sdk.contract.envelope import OutboxRow, encode_body, encode_result
-from edge_sdk.contract.events import Birth
 from edge_sdk.contract.topics import Kind
-from edge_sdk.mqtt.bridge import Bridge
-from edge_sdk.mqtt.paho import PahoTransport
-from edge_sdk.mqtt.transport import BrokerAddress
 from edge_sdk.outbox.sqlite import SqliteOutbox
 
 RESULTS = 10_000
@@ -31,16 +26,7 @@ AHEAD = 600  # rows that may wait; fewer than the live queue holds
 async def live(path: Path, port: int) -> int:
     """Commit and publish; how many went out one by one."""
     outbox = SqliteOutbox.open(path, clock=SystemClock())
-    bridge = Bridge(
-        connect=lambda will: PahoTransport(BrokerAddress(port=port), client_id="ours", will=will),
-        topics=TOPICS,
-        outbox=outbox,
-        birth=lambda: Birth(
-            site="bench", station="station", epoch=outbox.epoch, version="1", board="", started=to_datetime(0)
-        ),
-        clock=SystemClock(),
-        delivery="broker",
-    )
+    bridge = bridged_outbox(outbox, port)
     group = [typical_result(n) for n in range(20)]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bridge.run)

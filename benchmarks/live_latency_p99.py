@@ -14,15 +14,10 @@ import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from benchmarks._delivery import EPOCH, broker, report, typical_result
-from benchmarks._drain import TOPICS
-from edge_sdk.base.clock import SystemClock, to_datetime
+from benchmarks._delivery import EPOCH, TOPICS, bridged_outbox, broker, report, typical_result
+from edge_sdk.base.clock import SystemClock
 from edge_sdk.contract.envelope import OutboxRow, encode_body, encode_result
-from edge_sdk.contract.events import Birth
 from edge_sdk.contract.topics import Kind
-from edge_sdk.mqtt.bridge import Bridge
-from edge_sdk.mqtt.paho import PahoTransport
-from edge_sdk.mqtt.transport import BrokerAddress
 from edge_sdk.outbox.memory import MemoryOutbox
 
 COUNT = 500
@@ -72,16 +67,7 @@ def bare(port: int) -> list[int]:
 
 async def bridged(port: int) -> list[int]:
     outbox = MemoryOutbox(clock=SystemClock())
-    bridge = Bridge(
-        connect=lambda will: PahoTransport(BrokerAddress(port=port), client_id="ours", will=will),
-        topics=TOPICS,
-        outbox=outbox,
-        birth=lambda: Birth(
-            site="bench", station="station", epoch=outbox.epoch, version="1", board="", started=to_datetime(0)
-        ),
-        clock=SystemClock(),
-        delivery="broker",
-    )
+    bridge = bridged_outbox(outbox, port)
     sent = []
     async with anyio.create_task_group() as group:
         group.start_soon(bridge.run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.program import ask, last_words
 from edge_sdk.base.errors import ConfigError, ConversionError, nearest
 
 RUNTIMES = ("litert", "onnxruntime", "tflite")
@@ -58,21 +58,10 @@ def answers_there(
         folder = Path(name)
         (folder / "model").write_bytes(model)
         np.save(folder / "inputs.npy", np.stack(inputs))
-        try:
-            done = subprocess.run(
-                [python, str(_PROGRAM), runtime, name, output],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConversionError(f"{python} does not work: {error}.") from error
+        done = ask([python, str(_PROGRAM), runtime, name, output], timeout_s=_TIMEOUT_S)
         if done.returncode:
-            words = [line for line in done.stderr.splitlines() if line.strip()][-1:]
             raise ConversionError(
-                f"The model fails on {runtime} of {python} (exit {done.returncode}): {' '.join(words) or 'no word'}"
+                f"The model fails on {runtime} of {python} (exit {done.returncode}): {last_words(done)}"
             )
         answers: NDArray[np.float32] = np.load(folder / "answers.npy", allow_pickle=False)
         return np.asarray(answers, np.float32), done.stdout.strip().splitlines()[-1]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
 from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
+from converters.program import ask, last_words
 from converters.targets.delegation import Delegation, Verdict, summary
 from converters.targets.graph import Graph
 from edge_sdk.base.errors import ConversionError
@@ -54,23 +54,12 @@ def compiled(model: bytes, graph: Graph, command: str) -> Compiled:
     """
     with tempfile.TemporaryDirectory(prefix="edge-sdk-edgetpu-") as name:
         (Path(name) / "model.tflite").write_bytes(model)
-        try:
-            done = subprocess.run(
-                [command, "-s", "-o", name, f"{name}/model.tflite"],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConversionError(f"{command} does not work: {error}. Mend it, or take it off PATH.") from error
+        done = ask([command, "-s", "-o", name, f"{name}/model.tflite"], timeout_s=_TIMEOUT_S)
         made = Path(name) / "model_edgetpu.tflite"
         content = made.read_bytes() if made.is_file() else b""
     if done.returncode or not _VERSION.search(done.stdout):
-        words = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise ConversionError(
-            f"{COMMAND} ends with {done.returncode} and refuses the model: {' '.join(words[-2:]) or 'without a word'}"
+            f"{COMMAND} ends with {done.returncode} and refuses the model: {last_words(done, lines=2)}"
         )
     return Compiled(read_log(done.stdout, graph), content if _CUSTOM_OP in content else b"")
 

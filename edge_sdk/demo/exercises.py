@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_sdk.base.errors import MissingExtraError
+from edge_sdk.base.errors import ConfigError, MissingExtraError
 
 __all__ = [
     "EXERCISES",
@@ -86,17 +86,25 @@ class Recording:
     samples: NDArray[np.float32]
 
 
-def load_recordings() -> tuple[Recording, ...]:
+def load_recordings(folder: Path | None = None) -> tuple[Recording, ...]:
     """Read all 140 recordings: ten people, seven exercises, two arms.
+
+    Args:
+        folder: Where ``watch_dataset.npy`` is; None = in the installed package that carries it.
 
     Raises:
         MissingExtraError: The package that carries the recordings is not installed.
+        ConfigError: The folder does not have the file.
     """
-    spec = find_spec("seglearn")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError("seglearn", extra="demo")
-    # The file is a pickle: trusted exactly as far as the installed package around it.
-    path = Path(spec.origin).parent / "data" / "watch_dataset.npy"
+    if folder is None:
+        spec = find_spec("seglearn")
+        if spec is None or spec.origin is None:
+            raise MissingExtraError("seglearn", extra="demo")
+        folder = Path(spec.origin).parent / "data"
+    path = folder / "watch_dataset.npy"
+    if not path.is_file():
+        raise ConfigError(f"No {path.name} in {folder}. Name the folder that has it: seglearn keeps it in its `data`.")
+    # The file is a pickle: trusted exactly as far as whoever gave it.
     data: dict[str, Any] = np.load(path, allow_pickle=True).item()
     names = [_NAME_OF_CODE[code] for code in data["y_labels"]]
     return tuple(

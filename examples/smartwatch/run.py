@@ -33,7 +33,7 @@ from edge_sdk.fusion.file import FusionSpec
 from edge_sdk.inference.model import Model
 from edge_sdk.runtime.pipeline import Pipeline
 from examples.smartwatch import local
-from examples.smartwatch.data import load, played
+from examples.smartwatch.data import played
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "mean of both": ("weighted_mean", {}),
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, help="folder that keeps bundles; default: a temporary one")
     parser.add_argument("--json", type=Path, default=Path(__file__).with_name("results.json"))
     given = parser.parse_args(arguments)
-    recordings = load(given.data)
+    recordings = exercises.load_recordings(given.data)
     people = {recording.person for recording in recordings}
     groups: list[tuple[int, ...]] = [*exercises.folds()]
     if given.holdout:
