@@ -125,6 +125,23 @@ def test_stations_are_chosen_for_comparison_and_the_choice_is_in_the_address(pag
     expect(page.locator("#pick [data-key='depot/gate-44']")).to_have_attribute("aria-pressed", "true")
 
 
+def test_a_label_has_one_colour_on_every_page(page: Page) -> None:
+    def colours(path: str, chart: str) -> set[tuple[str, str]]:
+        page.goto(path)
+        expect(page.locator(f"{chart} rect").first).to_be_visible()
+        found = page.locator(f"{chart} rect").evaluate_all(
+            "all => all.map(one => [one.dataset.label, one.getAttribute('fill')])"
+        )
+        return {(label, colour) for label, colour in found if label}
+
+    one = colours("/station/north/gate-3?range=3600", "#label-chart")
+    many = colours("/streams?range=3600", "#strip-chart")
+
+    assert one
+    assert one <= many
+    assert len(dict(many)) == len(many)
+
+
 def test_a_range_between_two_moments_is_shown_kept_in_the_address_and_taken_away_as_csv(page: Page) -> None:
     page.goto("/station/north/gate-3?range=3600")
     expect(page.locator("#label-chart rect").first).to_be_visible()

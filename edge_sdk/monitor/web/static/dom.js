@@ -66,6 +66,12 @@ export async function remove(path) {
 /** A chip that says a state in words and colour. */
 export const chip = (state, attributes = {}) => h("span", { class: "chip", ...attributes, data: { state, ...(attributes.data ?? {}) } }, state);
 
+/** The labels in the order of the bundles in use, then those that only results have: one label, one colour on every page. */
+export function inOrder(births, seen) {
+  const known = births.flatMap((birth) => (birth?.models ?? []).flatMap((model) => model.labels));
+  return [...new Set([...known, ...seen.toSorted()])];
+}
+
 /** A steady colour for a label: its place among the labels known, else its name's hash. */
 export function colour(label, labels = []) {
   if (label === null || label === undefined) return "var(--none)";

@@ -1,5 +1,5 @@
 // One station: the fused result over time, who contributed, health, events, models, commands.
-import { age, answer, chip, colour, count, get, h, nowMs, percent, setText, time } from "./dom.js";
+import { age, answer, chip, colour, count, get, h, inOrder, nowMs, percent, setText, time } from "./dom.js";
 import { commands } from "./commands.js";
 import { healthChart, labelChart, lanes, legend, valueLines } from "./chart.js";
 import { downloads, rangePicker } from "./range.js";
@@ -57,12 +57,10 @@ export function stationPage(page, fleet, site, station) {
     if (!last) return;
     setText(fused, answer(last));
     fused.dataset.label = last.label ?? "";
-    fused.style.color = last.label === null ? "" : colour(last.label, labels());
+    fused.style.color = last.label === null ? "" : colour(last.label, inOrder([detail?.birth], [last.label]));
     setText(confidence, last.confidence === null ? "" : `${percent(last.confidence)} confidence${last.degraded ? " · a sensor is missing" : ""}`);
     setText(when, `${time(last.t_ns)} · ${age(last.t_ns)}`);
   }
-
-  const labels = () => [...new Set((detail?.birth?.models ?? []).flatMap((model) => model.labels))];
 
   async function refresh() {
     if (!open || busy) return;
@@ -101,8 +99,7 @@ export function stationPage(page, fleet, site, station) {
     if (text === drawn) return;
     drawn = text;
     const seen = [...new Set(found.buckets.map((one) => one.label).filter((label) => label !== null))];
-    const known = [...labels().filter((label) => seen.includes(label)), ...seen.filter((label) => !labels().includes(label))];
-    const order = labels().length ? labels() : seen;
+    const order = inOrder([detail.birth], seen), known = order.filter((label) => seen.includes(label));
     const rows = dataTable({ id: "chart", label: "The chart as a table", columns: ["From", "Label or value", { title: "Confidence", number: true }, { title: "Results", number: true }], short: true });
     rows.put(found.buckets.map((one) => h("tr", {}, h("td", { data: { value: one.t_ns } }, time(one.t_ns)), h("td", {}, one.label ?? one.value?.toFixed(3) ?? "no answer"), h("td", {}, percent(one.confidence)), h("td", {}, count(one.count)))));
     const table = h("details", {}, h("summary", {}, "The same as a table"), rows.box);

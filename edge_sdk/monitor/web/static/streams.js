@@ -1,5 +1,5 @@
 // Streams: the same stream of several stations, one under the other, on one axis of time.
-import { answer, count, get, h, percent, setText, time } from "./dom.js";
+import { answer, count, get, h, inOrder, percent, setText, time } from "./dom.js";
 import { legend, strip, valueLines } from "./chart.js";
 import { downloads, rangePicker } from "./range.js";
 import { stationLink, table } from "./table.js";
@@ -12,6 +12,7 @@ export function streamsPage(page, fleet) {
   let stream = query.get("stream");
   let chosen = (query.get("stations") ?? "").split(",").filter(Boolean).slice(0, MOST);
   let open = true, busy = false, drawn = "";
+  const births = new Map();
 
   const names = h("select", { id: "stream", "aria-label": "Stream", onchange: () => { stream = names.value; chosen = []; note(); refresh(); } });
   const search = h("input", { id: "pick-filter", type: "search", placeholder: "find a station …", "aria-label": "Find a station", oninput: () => offer() });
@@ -63,8 +64,9 @@ export function streamsPage(page, fleet) {
       const keys = stream ? selected(having()) : [];
       const latest = keys.map((key) => fleet.stations.get(key).streams.find((part) => part.stream === stream));
       const [start, end] = picker.bounds(Math.max(0, ...latest.map((one) => one.t_ns)) || undefined);
-      const charts = await Promise.all(keys.map((key) => {
+      const charts = await Promise.all(keys.map(async (key) => {
         const [site, station] = key.split("/");
+        if (!births.has(key)) births.set(key, (await get(`/api/stations/${encodeURIComponent(site)}/${encodeURIComponent(station)}`)).birth);
         return get("/api/chart", { site, station, stream, start_ns: BigInt(start), end_ns: BigInt(end), points: Math.min(240, Math.max(1, Math.floor(picker.seconds))), picks: 0 });
       }));
       if (!open) return;
@@ -82,8 +84,9 @@ export function streamsPage(page, fleet) {
     else if (charts.some((one) => one.buckets.some((bucket) => bucket.label === null && bucket.value !== null))) {
       chart.replaceChildren(valueLines(charts.map((one, at) => ({ name: keys[at], chart: one }))), legend(keys, keys));
     } else {
-      const labels = [...new Set(charts.flatMap((one) => one.buckets.map((bucket) => bucket.label)).filter((label) => label !== null))].sort();
-      chart.replaceChildren(strip(charts.map((one, at) => ({ name: keys[at], chart: one })), labels), legend(labels, labels));
+      const seen = [...new Set(charts.flatMap((one) => one.buckets.map((bucket) => bucket.label)).filter((label) => label !== null))];
+      const order = inOrder(keys.map((key) => births.get(key)), seen);
+      chart.replaceChildren(strip(charts.map((one, at) => ({ name: keys[at], chart: one })), order), legend(order.filter((label) => seen.includes(label)), order));
     }
     now.put(keys.map((key, at) => h("tr", { data: { key } }, h("th", { scope: "row" }, stationLink(...key.split("/"))),
       h("td", { data: { field: "label" } }, answer(latest[at])), h("td", {}, percent(latest[at].confidence)), h("td", {}, time(latest[at].t_ns)),
