@@ -82,6 +82,7 @@ class Station:
             return FusedResult(
                 stream=self.stream, t=at, observed=at, clock=ClockState.SYNCED, method="covariance_intersection",
                 value=round(value, 3), unit="°C", std=0.15, contributors=contributors,
+                interval=(round(value - 0.4, 3), round(value + 0.4, 3)),
             )  # fmt: skip
         level = math.sin((seconds + self.phase) / 420) + math.sin(seconds / 1300 + self.number % 4)
         label = LABELS[0 if level < -0.4 else 1 if level < 0.8 else 2]
@@ -102,7 +103,8 @@ class Station:
         return FusedResult(
             stream=self.stream, t=at, observed=at, clock=ClockState.SYNCED, method="log_opinion_pool",
             contributors=contributors, degraded=missing, label=label, confidence=round(sure, 3),
-            probabilities={one: round(sure, 4) if one == label else rest for one in LABELS}, set=(label,),
+            probabilities={one: round(sure, 4) if one == label else rest for one in LABELS},
+            set=(label,) if sure > 0.7 else (label, LABELS[(LABELS.index(label) + 1) % 3]),
             absent=("co2",) if missing else (),
         )  # fmt: skip
 

@@ -125,6 +125,16 @@ def test_stations_are_chosen_for_comparison_and_the_choice_is_in_the_address(pag
     expect(page.locator("#pick [data-key='depot/gate-44']")).to_have_attribute("aria-pressed", "true")
 
 
+def test_a_value_stands_in_its_interval_now_and_over_time(page: Page, crowd: Running) -> None:
+    page.goto("/station/market/gate-10?range=3600")
+
+    expect(page.locator("#fused-interval")).to_have_text(re.compile(r"^-?[\d.]+ to -?[\d.]+ °C$"))
+    expect(page.locator("#label-chart polygon[data-band='interval']")).to_be_visible()
+    said = page.locator("#fused-interval").inner_text().removesuffix(" °C").split(" to ")
+    newest = crowd.get("/api/results?site=market&station=gate-10&limit=20")
+    assert [float(one) for one in said] in [one["body"]["interval"] for one in newest]
+
+
 def test_a_label_has_one_colour_on_every_page(page: Page) -> None:
     def colours(path: str, chart: str) -> set[tuple[str, str]]:
         page.goto(path)

@@ -1,5 +1,5 @@
 // Charts as SVG: the fused label over time, values with their band, contributor lanes, the backlog.
-import { colour, h, percent, s, time } from "./dom.js";
+import { between, colour, h, percent, s, time } from "./dom.js";
 
 const LEFT = 46, RIGHT = 8, TOP = 8, BOTTOM = 22;
 
@@ -35,7 +35,7 @@ function axis(svg, width, height, start, end, marks) {
   for (const [y, text] of marks) svg.append(s("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }), s("text", { class: "axis", x: LEFT - 6, y: y + 4, "text-anchor": "end" }, text));
 }
 
-/** The fused label over time: a bar per bucket, as high as its confidence; or value and band. */
+/** The fused label over time: a bar per bucket, as high as its confidence; or the value, in the intervals that results gave or else in its spread. */
 export function labelChart(chart, labels) {
   const isValue = chart.buckets.some((one) => one.value !== null && one.label === null);
   const words = chart.buckets.length ? `${chart.buckets.length} stretches from ${time(chart.start_ns)} to ${time(chart.end_ns)}; last: ${chart.buckets.at(-1).label ?? chart.buckets.at(-1).value}` : "no results in this range";
@@ -43,12 +43,14 @@ export function labelChart(chart, labels) {
     const inner = width - LEFT - RIGHT, room = height - TOP - BOTTOM, span = chart.end_ns - chart.start_ns;
     const x = (ns) => LEFT + ((ns - chart.start_ns) / span) * inner;
     if (isValue) {
-      const low = Math.min(...chart.buckets.map((one) => one.low)), high = Math.max(...chart.buckets.map((one) => one.high));
+      const at = (one) => x(one.t_ns + chart.width_ns / 2);
+      const sure = chart.picks.filter((one) => one.body.interval).map((one) => ({ x: x(one.t_ns), low: one.body.interval[0], high: one.body.interval[1] }));
+      const edges = sure.length > 1 ? sure : chart.buckets.map((one) => ({ x: at(one), low: one.low, high: one.high }));
+      const low = Math.min(...[...edges, ...chart.buckets].map((one) => one.low)), high = Math.max(...[...edges, ...chart.buckets].map((one) => one.high));
       const y = (value) => TOP + room * (1 - (value - low) / (high - low || 1));
       axis(svg, width, height, chart.start_ns, chart.end_ns, [[y(low), low.toPrecision(3)], [y(high), high.toPrecision(3)]]);
-      const at = (one) => x(one.t_ns + chart.width_ns / 2);
-      const band = [...chart.buckets.map((one) => `${at(one)},${y(one.high)}`), ...chart.buckets.toReversed().map((one) => `${at(one)},${y(one.low)}`)];
-      svg.append(s("polygon", { class: "band", points: band.join(" ") }), s("polyline", { class: "line", points: chart.buckets.map((one) => `${at(one)},${y(one.value)}`).join(" ") }));
+      const band = [...edges.map((one) => `${one.x},${y(one.high)}`), ...edges.toReversed().map((one) => `${one.x},${y(one.low)}`)];
+      svg.append(s("polygon", { class: "band", "data-band": sure.length > 1 ? "interval" : "spread", points: band.join(" ") }), s("polyline", { class: "line", points: chart.buckets.map((one) => `${at(one)},${y(one.value)}`).join(" ") }));
     } else {
       axis(svg, width, height, chart.start_ns, chart.end_ns, [0, 0.5, 1].map((value) => [TOP + room * (1 - value), percent(value)]));
       for (const one of chart.buckets) {
@@ -59,7 +61,8 @@ export function labelChart(chart, labels) {
     svg.onmousemove = (event) => {
       const ns = chart.start_ns + ((event.clientX - svg.getBoundingClientRect().left - LEFT) / inner) * span;
       const one = chart.buckets.find((bucket) => ns >= bucket.t_ns && ns < bucket.t_ns + chart.width_ns);
-      box.tip(event, one ? `${time(one.t_ns)}\n${one.label ?? one.value?.toFixed(3) ?? "no answer"} ${one.confidence === null ? "" : percent(one.confidence)}\n${one.count} results${one.share < 1 ? `, ${percent(one.share)} of them` : ""}` : "");
+      const near = one && chart.picks.findLast((pick) => pick.t_ns <= one.t_ns + chart.width_ns && pick.body.interval);
+      box.tip(event, one ? `${time(one.t_ns)}\n${one.label ?? one.value?.toFixed(3) ?? "no answer"} ${near ? `(${between(near.body)}) ` : ""}${one.confidence === null ? "" : percent(one.confidence)}\n${one.count} results${one.share < 1 ? `, ${percent(one.share)} of them` : ""}` : "");
     };
   });
   return box;

@@ -45,6 +45,13 @@ export const time = (ns) => new Date(ns / 1e6).toLocaleString(undefined, { dateS
 export const answer = (one) =>
   one.label ?? (one.value === null || one.value === undefined ? "no answer" : `${+one.value.toFixed(3)} ${one.unit ?? ""}`.trim());
 
+/** How sure a result is of itself: its interval, or the other labels that its conformal set holds. */
+export function between(body) {
+  if (body.interval) return `${body.interval.map((one) => +one.toFixed(3)).join(" to ")} ${body.unit ?? ""}`.trim();
+  const others = (body.set ?? []).filter((label) => label !== body.label);
+  return others.length ? `or ${others.join(", ")}` : "";
+}
+
 export async function get(path, parameters = {}) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined));
   const response = await fetch(`${path}?${query}`, { headers: { accept: "application/json" } });

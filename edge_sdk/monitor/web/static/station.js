@@ -1,5 +1,5 @@
 // One station: the fused result over time, who contributed, health, events, models, commands.
-import { age, answer, chip, colour, count, get, h, inOrder, nowMs, percent, setText, time } from "./dom.js";
+import { age, answer, between, chip, colour, count, get, h, inOrder, nowMs, percent, setText, time } from "./dom.js";
 import { commands } from "./commands.js";
 import { healthChart, labelChart, lanes, legend, valueLines } from "./chart.js";
 import { downloads, rangePicker } from "./range.js";
@@ -13,6 +13,7 @@ export function stationPage(page, fleet, site, station) {
 
   const state = chip("unknown", { id: "station-state" });
   const fused = h("output", { id: "fused-label" }, "–");
+  const spread = h("span", { id: "fused-interval", class: "quiet", title: "The interval of the value, or the other labels that its conformal set holds" });
   const confidence = h("span", { id: "fused-confidence", class: "quiet" });
   const when = h("span", { id: "fused-time", class: "quiet" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
@@ -32,7 +33,7 @@ export function stationPage(page, fleet, site, station) {
     h("p", { class: "crumbs" }, h("a", { href: "/", "data-link": "" }, "Fleet"), " / ", site),
     h("div", { class: "title" }, h("h1", {}, station), state),
     problem,
-    h("section", { class: "card hero", "aria-label": "Fused result now" }, h("div", {}, h("div", { class: "quiet" }, "Fused result"), fused), h("div", { class: "hero-side" }, confidence, when)),
+    h("section", { class: "card hero", "aria-label": "Fused result now" }, h("div", {}, h("div", { class: "quiet" }, "Fused result"), fused, spread), h("div", { class: "hero-side" }, confidence, when)),
     card("over-time", "Fused result over time", h("div", { class: "tools" }, streams, picker.element, files.element), chart),
     card("contributors", "Contributors now", parts.box),
     h("div", { class: "columns" }, card("health-card", "Health", health), card("station-facts", "Station", facts)),
@@ -122,6 +123,7 @@ export function stationPage(page, fleet, site, station) {
 
   function contributors(result) {
     if (!result) return;
+    setText(spread, between(result));
     parts.put(result.contributors.map((one) => h("tr", { data: { model: one.model } },
       h("th", { scope: "row" }, one.model), h("td", {}, chip(one.state), one.reason ? h("span", { class: "quiet" }, ` ${one.reason}`) : null),
       h("td", { data: { field: "label" } }, one.label ?? (one.value === undefined ? "–" : String(one.value))),
