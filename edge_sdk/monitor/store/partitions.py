@@ -19,7 +19,7 @@ _LOCK = 0x45444746
 class Partitions:
     """Knows which days have a partition, and makes those that are missing.
 
-    With TimescaleDB there is nothing to do: it makes chunks itself.
+    With TimescaleDB there is nothing to make: it makes chunks itself; the old ones are known by name all the same.
     """
 
     def __init__(self, db: Database) -> None:
@@ -28,6 +28,7 @@ class Partitions:
             db.execute("SELECT 1 FROM pg_partitioned_table WHERE partrelid = 'results'::regclass").fetchone()
             is not None
         )
+        self._has_chunks = db.execute("SELECT to_regclass('timescaledb_information.chunks')").fetchone() != (None,)
         self._days: set[int] = set()
         self._ahead_until = -1
 
@@ -44,6 +45,14 @@ class Partitions:
 
     def oldest(self, before_ns: int) -> list[str]:
         """Tables of days that end before a time, the oldest first."""
+        if self._has_chunks and not self._is_native:
+            rows = self._db.execute(
+                "SELECT format('%I.%I', chunk_schema, chunk_name) FROM timescaledb_information.chunks"
+                " WHERE hypertable_schema = current_schema() AND hypertable_name = 'results'"
+                " AND range_end_integer <= ? ORDER BY range_end_integer",
+                (before_ns // DAY_NS * DAY_NS,),
+            ).fetchall()
+            return [row[0] for row in rows]
         if not self._is_native:
             return []
         rows = self._db.execute(
