@@ -62,7 +62,7 @@ timescaledb: setup ## The store in a real TimescaleDB: one built for WebAssembly
 	$(BIN)/pytest -m slow tests/monitor/store/test_timescaledb.py
 
 faults: setup ## The long form of the delivery faults
-	$(BIN)/pytest -m slow tests/faults
+	$(BIN)/pytest -m slow -o faulthandler_timeout=0 tests/faults
 
 bench: setup ## Side-by-side benchmarks into benchmarks/results.json; ONLY=name runs one
 	$(BIN)/python -m benchmarks $(ONLY)
