@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from edge_sdk.mqtt.packet import pubacks
+
 _PIECE_BYTES = 64 * 1024
 
 
@@ -25,6 +27,11 @@ class BufferedSocket:
         given = self._read[self._at : self._at + size]
         self._at += len(given)
         return given
+
+    def take_pubacks(self) -> list[tuple[int, int]]:
+        """Whole PUBACKs that are next among the bytes read, see `pubacks`; to be asked for between two packets."""
+        found, self._at = pubacks(self._read, self._at)
+        return found
 
     def pending(self) -> int:
         """Bytes that were read and not asked for yet."""

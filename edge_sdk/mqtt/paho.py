@@ -21,6 +21,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_sdk.base.errors import TransportError
 from edge_sdk.mqtt.credentials import Credentials
+from edge_sdk.mqtt.outgoing import Batch
+from edge_sdk.mqtt.packet import publish_packet, publish_properties
 from edge_sdk.mqtt.paho_client import (
     SEND_WINDOW,
     Client,
@@ -28,7 +30,7 @@ from edge_sdk.mqtt.paho_client import (
     connect,
     failure,
     make_client,
-    publish_properties,
+    refusal,
     remedy,
     say_goodbye,
 )
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _QOS_0_LIMIT = 10_000
+_WAITING_LIMIT = 2 * SEND_WINDOW
 
 
 class PahoTransport:
@@ -90,9 +93,9 @@ class PahoTransport:
         # Only the event loop touches these:
         self._inbox: deque[Message] = deque()
         self._arrived = anyio.Event()
-        self._unacked: dict[int, _Batch] = {}
-        self._subscribing: dict[int, _Batch] = {}
+        self._subscribing: dict[int, Batch] = {}
         self._room = anyio.Event()
+        self._wants_room = False
 
     async def __aenter__(self) -> Self:
         """Connect and wait for CONNACK. Raises TransportError, with the stage that failed."""
@@ -130,19 +133,20 @@ class PahoTransport:
         code, mid = client.subscribe(wanted)
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise failure(self.address, "SUBSCRIBE", paho.error_string(code))
-        batch = self._subscribing[mid] = _Batch(1)
+        batch = self._subscribing[mid] = Batch(1)
         await batch.done.wait()
         self._raise_for(batch, f"subscribe to {', '.join(filters)}")
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish all and wait until the broker has acknowledged each (QoS 1); several calls may be under way."""
-        batch = _Batch(sum(message.qos > 0 for message in messages))
-        waiting = deque(messages)
-        while waiting:
-            while len(self._unacked) >= 2 * SEND_WINDOW:  # paho holds the excess; keep it short
-                self._alive()
-                await self._room.wait()
-            self._send_some(waiting, batch)
+        batch = Batch(sum(message.qos > 0 for message in messages))
+        at = 0
+        while at < len(messages):
+            room = await self._wait_for_room()
+            client = self._alive()
+            with client.burst():
+                client.outgoing.add(messages[at : at + room], batch, self._packed)
+            at += room
         if batch.left:
             await batch.done.wait()
         self._raise_for(batch, f"publish to {messages[0].topic}" if messages else "publish")
@@ -178,15 +182,14 @@ class PahoTransport:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_arrived = self._on_arrived
-        client.on_publish = self._on_publish
         client.on_acknowledged = self._on_acknowledged
         client.on_subscribe = self._on_subscribe
         connect(client, self.address, self._session)
         return client
 
     async def _close(self, *, with_will: bool) -> None:
-        client, self._client = self._client, None
         self._fall("The connection was closed.")
+        client, self._client = self._client, None
         if client is None:
             return
         with anyio.CancelScope(shield=True):
@@ -199,7 +202,7 @@ class PahoTransport:
     ) -> None:
         if not reason.is_failure and isinstance(client, Client):
             self.window = min(SEND_WINDOW, getattr(properties, "ReceiveMaximum", SEND_WINDOW))
-            client.allow_in_flight(self.window)
+            client.outgoing.window = self.window
             self.packet_limit_bytes = getattr(properties, "MaximumPacketSize", None)
             self._alias_limit = getattr(properties, "TopicAliasMaximum", 0) if self._wants_aliases else 0
         self._wake("connect", reason, flags.session_present)
@@ -214,16 +217,14 @@ class PahoTransport:
         name = topic.decode("utf-8", "replace")
         self._wake("message", Message(name, payload, qos, retain, token=(self._client, mid)), None)
 
-    def _on_publish(self, client: paho.Client, userdata: Any, mid: int, reason: ReasonCode, props: Any) -> None:
-        self._wake("publish", mid, str(reason) if reason.is_failure else None)
-
-    def _on_acknowledged(self, mid: int) -> None:
-        self._wake("publish", mid, None)
+    def _on_acknowledged(self, finished: Sequence[Batch]) -> None:
+        if finished or self._wants_room:
+            self._wake("published", finished, None)
 
     def _on_subscribe(
         self, client: paho.Client, userdata: Any, mid: int, reasons: list[ReasonCode], props: Any
     ) -> None:
-        refused = next((str(reason) for reason in reasons if reason.is_failure), None)
+        refused = next((reason.value for reason in reasons if reason.is_failure), None)
         self._wake("subscribe", mid, refused)
 
     def _wake(self, what: str, first: Any, second: Any) -> None:
@@ -243,12 +244,13 @@ class PahoTransport:
             what, first, second = self._happened.popleft()
             if what == "message":
                 self._inbox.append(first)
-            elif what == "publish":
-                if batch := self._unacked.pop(first, None):
-                    batch.one_done(second)
+            elif what == "published":
+                for batch in first:
+                    batch.done.set()
             elif what == "subscribe":
                 if batch := self._subscribing.pop(first, None):
-                    batch.one_done(second)
+                    batch.left, batch.refused = 0, second
+                    batch.done.set()
             elif what == "connect":
                 self.session_present = bool(second)
                 if first.is_failure:
@@ -259,7 +261,8 @@ class PahoTransport:
                 self._fall(str(failure(self.address, "MQTT", f"the connection ended: {first}.")))
         if self._inbox:
             self._arrived.set()
-        if len(self._unacked) < 2 * SEND_WINDOW:
+        if self._wants_room:
+            self._wants_room = False
             self._room.set()
             self._room = anyio.Event()
 
@@ -267,9 +270,9 @@ class PahoTransport:
         """The connection is gone: everybody who waits learns it."""
         if self._lost is None:
             self._lost = why
-        for batch in {*self._unacked.values(), *self._subscribing.values()}:
+        concerned = self._client.outgoing.abandon() if self._client is not None else set()
+        for batch in {*concerned, *self._subscribing.values()}:
             batch.done.set()
-        self._unacked.clear()
         self._subscribing.clear()
         self._arrived.set()
         self._room.set()
@@ -283,52 +286,35 @@ class PahoTransport:
             raise TransportError(f"The connection to {self.address.host}:{self.address.port} is not open.")
         return self._client
 
-    def _raise_for(self, batch: _Batch, what: str) -> None:
+    def _raise_for(self, batch: Batch, what: str) -> None:
         if batch.left:
             raise TransportError(self._lost or "The connection is gone.")
         if batch.refused is not None:
             raise TransportError(
-                f"Broker {self.address.host}:{self.address.port} refused to {what}: {batch.refused}."
+                f"Broker {self.address.host}:{self.address.port} refused to {what}: {refusal(batch.refused)}."
                 " Check what this user may do there."
             )
 
-    def _send_some(self, waiting: deque[Message], batch: _Batch) -> None:
-        """Publish what there is room for."""
-        client = self._alive()
-        with client.burst():
-            while waiting and len(self._unacked) < 2 * SEND_WINDOW:
-                message = waiting.popleft()
-                topic, properties = self._addressed(message)
-                info = client.publish(topic, message.payload, message.qos, message.retain, properties)
-                if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-                    raise failure(self.address, "PUBLISH", paho.error_string(info.rc))
-                if message.qos:
-                    self._unacked[info.mid] = batch
+    async def _wait_for_room(self) -> int:
+        """How many messages may be handed to the client, which keeps what the broker does not allow yet."""
+        while True:
+            outgoing = self._alive().outgoing
+            if (room := _WAITING_LIMIT - len(outgoing)) > 0:
+                return room
+            self._wants_room = True  # from here on every acknowledgement tells
+            if len(outgoing) >= _WAITING_LIMIT:
+                await self._room.wait()
 
-    def _addressed(self, message: Message) -> tuple[str, Any]:
-        """Topic and properties as they go out; a topic that has an alias is not named again."""
+    def _packed(self, message: Message, number: int) -> bytes:
+        """The packet as it goes out; a topic that has an alias is not named again."""
+        topic = message.topic.encode()
         if self.address.version != "5":
-            return message.topic, None
+            return publish_packet(message, topic, number, b"")
+        if not self._alias_limit:
+            return publish_packet(message, topic, number, publish_properties(message, None))
         alias = self._aliases.get(message.topic)
         if alias is not None:
-            return "", publish_properties(message, alias)
-        if len(self._aliases) < self._alias_limit:
+            topic = b""
+        elif len(self._aliases) < self._alias_limit:
             alias = self._aliases[message.topic] = len(self._aliases) + 1
-        return message.topic, publish_properties(message, alias)
-
-
-class _Batch:
-    """Messages published together: how many the broker has yet to acknowledge."""
-
-    __slots__ = ("done", "left", "refused")
-
-    def __init__(self, left: int) -> None:
-        self.left = left
-        self.refused: str | None = None
-        self.done = anyio.Event()
-
-    def one_done(self, refused: str | None) -> None:
-        self.left -= 1
-        self.refused = self.refused or refused
-        if not self.left:
-            self.done.set()
+        return publish_packet(message, topic, number, publish_properties(message, alias))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.client import PUBACK, PUBLISH
+from paho.mqtt.client import PUBACK
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -20,6 +20,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge_sdk.base.errors import TransportError
 from edge_sdk.mqtt.buffered import BufferedSocket
 from edge_sdk.mqtt.credentials import Credentials
+from edge_sdk.mqtt.outgoing import Batch, Outgoing
 from edge_sdk.mqtt.transport import BrokerAddress, Message
 
 SEND_WINDOW = 1000
@@ -27,8 +28,8 @@ SEND_WINDOW = 1000
 
 _GOODBYE_S = 2.0
 _JOINED_BYTES = 64 * 1024
+_READ_AT_ONCE = 1000  # packets, before paho's thread looks after the rest of its work
 _DISCONNECT_WITH_WILL = 0x04
-_NO_PROPERTIES = (None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class Client(paho.Client):
     It also closes a socket whose TLS handshake fails, which paho forgets: a station that retries would leak.
     """
 
-    on_acknowledged: Callable[[int], None]
-    """Called in the thread, with the message's number, when the broker has it."""
+    on_acknowledged: Callable[[Sequence[Batch]], None]
+    """Called in the thread with the batches of which the broker has everything now; often none."""
     on_arrived: Callable[[bytes, bytes, int, bool, int], None]
     """Called in the thread with topic, payload, quality of service, whether it was retained, and its number."""
     _is_bursting = False
@@ -70,6 +71,7 @@ class Client(paho.Client):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self._writing = threading.RLock()
+        self.outgoing = Outgoing(self._mid_generate, self._put_out, window=SEND_WINDOW)
 
     @contextmanager
     def burst(self) -> Iterator[None]:
@@ -85,27 +87,30 @@ class Client(paho.Client):
                 with suppress(BlockingIOError):  # it is awake already
                     self._sockpairW.send(b"0")
 
-    def allow_in_flight(self, count: int) -> None:
-        """A broker that is given more than it allows ends the connection.
-
-        paho reads the limit from its own setting alone, which it lets nobody change once connected.
-        """
-        self._max_inflight_messages = count
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
+        """Take in all that has been read; paho takes one packet each time that its socket is ready."""
+        for _ in range(_READ_AT_ONCE):
+            sock: Any = self._sock
+            if sock is None:
+                return MQTTErrorCode.MQTT_ERR_NO_CONN
+            code = self._packet_read()
+            if code > 0:
+                return self._loop_rc_handle(code)
+            if code == MQTTErrorCode.MQTT_ERR_AGAIN or not sock.pending():
+                break
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _handle_pubackcomp(self, cmd: Any) -> MQTTErrorCode:
-        """A plain PUBACK, without the objects that paho makes for each and its look at everything that is in flight."""
+        """A PUBACK, and all that came with it; paho would make objects for each and look at everything in flight."""
+        sock: Any = self._sock
         packet = self._in_packet["packet"]
-        if cmd != "PUBACK" or len(packet) > 4 or len(packet) < 2 or any(byte & 0x80 for byte in packet[2:]):
-            return super()._handle_pubackcomp(cmd)
-        mid = int.from_bytes(packet[:2], "big")
-        with self._out_message_mutex:
-            if self._out_messages.pop(mid, None) is None:
-                return MQTTErrorCode.MQTT_ERR_SUCCESS
-            self._inflight_messages -= 1
-            are_queued = len(self._out_messages) > self._inflight_messages
-            code = self._update_inflight() if are_queued else MQTTErrorCode.MQTT_ERR_SUCCESS
-        self.on_acknowledged(mid)
-        return code
+        if cmd != "PUBACK" or len(packet) < 2:
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL  # we publish at QoS 1
+        first = int.from_bytes(packet[:2], "big"), packet[2] if len(packet) > 2 else 0
+        finished = self.outgoing.acknowledged([first, *(sock.take_pubacks() if sock is not None else ())])
+        code = self._packet_write() if self._out_packet else MQTTErrorCode.MQTT_ERR_SUCCESS
+        self.on_acknowledged(finished)
+        return max(code, MQTTErrorCode.MQTT_ERR_SUCCESS)
 
     def _handle_publish(self) -> MQTTErrorCode:
         """A message at QoS 0 or 1; its properties are passed over, for nothing here asks for any."""
@@ -139,19 +144,20 @@ class Client(paho.Client):
             self._join_packets()
             return super()._packet_write()
 
+    def _put_out(self, packets: bytes | bytearray) -> None:
+        self._out_packet.append(_as_one(packets))
+
     def _join_packets(self) -> None:
         """Make one packet of those in front that nobody need be told of when they are gone."""
         waiting, joined = self._out_packet, bytearray()
+        if len(waiting) < 2:
+            return
         while waiting and waiting[0]["pos"] == 0 and len(joined) < _JOINED_BYTES:
-            one = waiting[0]
-            if not (one["command"] & 0xF0 == PUBACK or (one["command"] & 0xF0 == PUBLISH and one["qos"] == 1)):
+            if waiting[0]["command"] & 0xF0 != PUBACK:
                 break
             joined += waiting.popleft()["packet"]
         if joined:
-            size = len(joined)
-            waiting.appendleft(
-                {"command": PUBACK, "mid": 0, "qos": 1, "pos": 0, "to_process": size, "packet": joined, "info": None}
-            )
+            waiting.appendleft(_as_one(joined))
 
     def _create_socket(self) -> Any:
         made: Any = super()._create_socket()
@@ -182,8 +188,6 @@ def make_client(address: BrokerAddress, session: Session, credentials: Credentia
         **old,
     )
     client.connect_timeout = session.connect_timeout_s
-    client.max_inflight_messages = SEND_WINDOW
-    client.max_queued_messages = 0
     if address.username is not None:
         client.username_pw_set(address.username, credentials.password())
     context = credentials.tls_context()
@@ -235,25 +239,14 @@ def say_goodbye(client: Client, with_will: bool) -> None:
             client.loop_stop()
 
 
-def publish_properties(message: Message, alias: int | None) -> Properties | None:
-    """What MQTT 5 says beside a message; None = nothing."""
-    if alias is None and (message.expiry_s, message.content_type, message.traceparent) == _NO_PROPERTIES:
-        return None
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    if alias is not None:
-        properties.TopicAlias = alias
-    if message.expiry_s is not None:
-        properties.MessageExpiryInterval = message.expiry_s
-    if message.content_type is not None:
-        properties.ContentType = message.content_type
-    if message.traceparent is not None:
-        properties.UserProperty = ("traceparent", message.traceparent)
-    return properties
-
-
 def failure(address: BrokerAddress, stage: str, why: str) -> TransportError:
     """An error that names the broker and the stage."""
     return TransportError(f"Broker {address.host}:{address.port}, {stage}: {why}")
+
+
+def refusal(reason: int) -> str:
+    """What a reason of MQTT 5 means."""
+    return str(next(iter(ReasonCode.names.get(reason, ())), f"reason {reason:#04x}"))
 
 
 def remedy(reason: str) -> str:
@@ -265,6 +258,12 @@ def remedy(reason: str) -> str:
     if reason == "Unsupported protocol version":
         return "Set mqtt_version to '3.1.1'."
     return "See the broker's log."
+
+
+def _as_one(packets: bytes | bytearray) -> Any:
+    """Packets as paho queues one, of which nobody need be told when it is gone; its rest is sent without a copy."""
+    size, view = len(packets), memoryview(packets)
+    return {"command": PUBACK, "mid": 0, "qos": 1, "pos": 0, "to_process": size, "packet": view, "info": None}
 
 
 def _variable_length(packet: bytes | bytearray, at: int) -> tuple[int, int]:
