@@ -66,7 +66,7 @@ class OutboxRow(NamedTuple):
     """One accepted result as the outbox holds it. A named tuple, because a backlog makes very many of them.
 
     Attributes:
-        seq: Its number within the outbox's epoch, from 1.
+        seq: Its number within the outbox, from 1; on the wire, within its epoch.
         stream: Which stream it belongs to: part of its topic.
         body: JSON of the `FusedResult`.
         accepted_ns: Wall time of acceptance, nanoseconds since the Unix epoch.
@@ -90,9 +90,18 @@ def encode_body(result: FusedResult) -> bytes:
     return _encoder.encode(result)
 
 
-def encode_result(row: OutboxRow, *, station: str, epoch: str, backlog: bool = False) -> bytes:
-    """The payload of ``result/<stream>``: the stored bytes with the envelope spliced in front."""
-    head = f'{{"v":{VERSION},"station":"{station}","epoch":"{epoch}","seq":{row.seq},"backlog":{_bool(backlog)},'
+def encode_result(row: OutboxRow, *, station: str, epoch: str, before: int = 0, backlog: bool = False) -> bytes:
+    """The payload of ``result/<stream>``: the stored bytes with the envelope spliced in front.
+
+    Args:
+        row: What the outbox holds.
+        station: Who made it.
+        epoch: Which epoch numbered it.
+        before: Rows of the outbox that are older than the epoch.
+        backlog: Whether it waited because the station could not send.
+    """
+    seq = row.seq - before
+    head = f'{{"v":{VERSION},"station":"{station}","epoch":"{epoch}","seq":{seq},"backlog":{_bool(backlog)},'
     return head.encode("ascii") + row.body[1:]
 
 
@@ -101,14 +110,24 @@ def encode_pack(
     *,
     station: str,
     epoch: str,
+    before: int = 0,
     backlog: bool = True,
     gone: Iterable[tuple[int, int]] = (),
 ) -> bytes:
-    """The payload of ``pack``: the stored bytes of many results, spliced together."""
+    """The payload of ``pack``: the stored bytes of many results of one epoch, spliced together.
+
+    Args:
+        rows: What the outbox holds.
+        station: Who made them.
+        epoch: Which epoch numbered them.
+        before: Rows of the outbox that are older than the epoch.
+        backlog: Whether they waited because the station could not send.
+        gone: Ranges of numbers of the epoch that will never be sent.
+    """
     spans = ",".join(f"[{low},{high}]" for low, high in gone)
     told = f'"gone":[{spans}],' if spans else ""
     head = f'{{"v":{VERSION},"station":"{station}","epoch":"{epoch}","backlog":{_bool(backlog)},{told}"results":['
-    items = b",".join(b'{"seq":%d,' % row.seq + row.body[1:] for row in rows)
+    items = b",".join(b'{"seq":%d,' % (row.seq - before) + row.body[1:] for row in rows)
     return head.encode("ascii") + items + b"]}"
 
 

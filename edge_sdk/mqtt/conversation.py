@@ -10,12 +10,14 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
+from edge_sdk.base.clock import to_datetime
 from edge_sdk.base.errors import OutboxError, PayloadError, TransportError
 from edge_sdk.contract.envelope import OutboxRow
-from edge_sdk.contract.events import StationState, encode_event
+from edge_sdk.contract.events import Severity, StationEvent, StationState, encode_event
 from edge_sdk.contract.receipt import decode_receipt, runs
 from edge_sdk.contract.topics import Kind
 from edge_sdk.mqtt import homeassistant
+from edge_sdk.mqtt.namesakes import Finding
 from edge_sdk.mqtt.packer import Packed
 from edge_sdk.mqtt.standing import Standing
 from edge_sdk.mqtt.transport import Message, Transport
@@ -70,6 +72,8 @@ class Conversation:
         said = [Message(standing.topics.of(Kind.BIRTH), encode_event(birth), retain=True)]
         if standing.home_assistant:
             said.append(standing.discovery(birth))
+        if standing.delivery == "monitor":
+            said.extend(standing.packer.questions())
         await self._transport.publish([*said, standing.status(StationState.ONLINE)])
         stats = standing.outbox.stats()
         self._relay.connected(oldest=stats.first_waiting, newest=stats.newest)
@@ -178,9 +182,15 @@ class Conversation:
             log.warning("receipt is unreadable", extra={"reason": str(error)})
             return
         counters["bridge.receipts"] += 1
-        if receipt.epoch == outbox.epoch:
+        epoch = outbox.epochs.named(receipt.epoch)
+        now_ns = self._standing.clock.monotonic_ns()
+        for finding in self._standing.namesakes.heard(
+            receipt, epoch, before=outbox.epochs.current.before, is_kept=message.retain, now_ns=now_ns
+        ):
+            self._tell(finding)
+        if epoch is not None:
             counters["bridge.receipted"] += outbox.acknowledge(receipt)
-            self._relay.settle(receipt.stored, now_ns=self._standing.clock.monotonic_ns())
+            self._relay.settle(epoch.rows(receipt.stored), now_ns=now_ns)
             # One that the broker had kept may be an old one.
             asked = () if message.retain else outbox.again(receipt)
             if asked:
@@ -190,6 +200,20 @@ class Conversation:
                 self._relay.again(asked)
         self._receipt_came.set()
         self._backlog_stirs.set()
+
+    def _tell(self, finding: Finding) -> None:
+        self._counters[finding.counter] += 1
+        log.warning(finding.message, extra=finding.detail)
+        self._standing.announcements.put(
+            StationEvent(
+                station=self._standing.topics.station,
+                t=to_datetime(self._standing.clock.wall_ns()),
+                severity=Severity.WARNING,
+                name=finding.name,
+                message=finding.message,
+                detail=finding.detail,
+            )
+        )
 
     async def _send_live_later(self) -> None:
         await anyio.sleep(self._standing.meter.wait_s(self._standing.clock.monotonic_ns()))
@@ -221,6 +245,7 @@ class Conversation:
                 continue
             if await self._link_is_taken():
                 continue
+            ask = standing.packer.within_an_epoch(ask)
             try:
                 packed = await anyio.to_thread.run_sync(self._standing.packer.pack, ask, self._pack_limit())
             except OutboxError as error:

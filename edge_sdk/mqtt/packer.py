@@ -11,6 +11,7 @@ from edge_sdk.contract.topics import Kind, Topics
 from edge_sdk.mqtt.relay import Ask
 from edge_sdk.mqtt.transport import Message
 from edge_sdk.outbox.base import Outbox
+from edge_sdk.outbox.epochs import Epoch
 
 _MOST_PLAIN_BYTES = 1024 * 1024  # of a pack before it is compressed
 _HEAD_BYTES = 200
@@ -54,15 +55,22 @@ class Packer:
 
     def single(self, row: OutboxRow) -> Message:
         """One result by itself."""
-        payload = encode_result(row, station=self._topics.station, epoch=self._outbox.epoch)
+        epoch = self._outbox.epochs.of(row.seq)
+        payload = encode_result(row, station=self._topics.station, epoch=epoch.id, before=epoch.before)
         message = self._message(Kind.RESULT, payload, row.stream)
-        return replace(message, traceparent=traceparent(self._outbox.epoch, row.seq)) if self._traced else message
+        if not self._traced:
+            return message
+        return replace(message, traceparent=traceparent(epoch.id, row.seq - epoch.before))
+
+    def within_an_epoch(self, ask: Ask) -> Ask:
+        """What of it one pack can hold."""
+        return replace(ask, high=min(ask.high, self._outbox.epochs.of(ask.low).last))
 
     def pack(self, ask: Ask, limit_bytes: int) -> Packed:
         """Read rows and pack as many of them as fit; blocking. Raises OutboxError.
 
         Args:
-            ask: Which rows.
+            ask: Which rows, of one epoch.
             limit_bytes: What the payload may hold; a single row goes out even when it is longer.
         """
         room = min(limit_bytes * self._gain, max(limit_bytes, _MOST_PLAIN_BYTES)) - _HEAD_BYTES
@@ -77,12 +85,28 @@ class Packer:
                 break
         if rows:
             self._row_bytes = taken / len(rows)
-        gone = self._outbox.gone(ask.low, rows[-1].seq) if rows else ()
-        plain = encode_pack(rows, station=self._topics.station, epoch=self._outbox.epoch, gone=gone)
+        epoch = self._outbox.epochs.of(ask.low)
+        gone = epoch.numbers(self._gone(epoch, ask, rows[-1].seq)) if rows else ()
+        plain = encode_pack(rows, station=self._topics.station, epoch=epoch.id, before=epoch.before, gone=gone)
         message = self._message(Kind.PACK, plain)
         if self._compressed:
             self._gain = min(_MOST_GAIN, max(1.0, len(plain) / len(message.payload) * 0.8))
         return Packed(rows, message, exhausted)
+
+    def questions(self) -> list[Message]:
+        """One for each former epoch that still has rows: a pack of nothing, which the monitor answers by a receipt."""
+        former = [(one, (one.before + 1, one.last)) for one in self._outbox.epochs.former]
+        return [
+            self._message(Kind.PACK, encode_pack((), station=self._topics.station, epoch=epoch.id))
+            for epoch, span in former
+            if list(self._outbox.gone(*span)) != [span]
+        ]
+
+    def _gone(self, epoch: Epoch, ask: Ask, last: int) -> Sequence[tuple[int, int]]:
+        """What a pack up to row `last` goes over. Of the present epoch, the birth says what is gone before all rows."""
+        is_former = epoch is not self._outbox.epochs.current
+        low = epoch.before + 1 if is_former and ask.low <= self._outbox.stats().first_waiting else ask.low
+        return self._outbox.gone(low, last)
 
     def _message(self, kind: Kind, payload: bytes, *rest: str) -> Message:
         if self._encoding is Encoding.JSON and not (self._compressed and kind is Kind.PACK):

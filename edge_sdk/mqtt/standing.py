@@ -13,6 +13,7 @@ from edge_sdk.contract.topics import Kind, Topics
 from edge_sdk.mqtt.announcements import Announcements
 from edge_sdk.mqtt.homeassistant import discovery
 from edge_sdk.mqtt.meter import Meter
+from edge_sdk.mqtt.namesakes import Namesakes
 from edge_sdk.mqtt.pace import Pace
 from edge_sdk.mqtt.packer import Packer
 from edge_sdk.mqtt.relay import Relay
@@ -42,6 +43,7 @@ class Standing:
         home_assistant_expire_s: After how long without a result a stream is unavailable there; 0 = never.
         commanded: Told of each message below ``cmd/``; None = commands are not even subscribed to.
         counters: Everything counted.
+        namesakes: Who else used the station's name.
     """
 
     topics: Topics
@@ -59,6 +61,7 @@ class Standing:
     home_assistant_expire_s: int = 0
     commanded: Callable[[Message], None] | None = None
     counters: Counter[str] = field(default_factory=Counter)
+    namesakes: Namesakes = field(default_factory=Namesakes)
 
     def discovery(self, birth: Birth) -> Message:
         """The message that introduces the station to Home Assistant."""

@@ -9,6 +9,7 @@ from typing import Protocol
 from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.contract.receipt import Receipt
 from edge_sdk.contract.result import FusedResult
+from edge_sdk.outbox.epochs import Epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +20,9 @@ class OutboxStats:
         rows: Results that wait for a receipt.
         file_bytes: Size of the file and its log.
         quota_bytes: What the file may grow to.
-        oldest: Lowest sequence number in the file, or the next one to be given: what is below can never be sent.
-        first_waiting: Lowest number that waits for a receipt, or the next one to be given.
-        newest: Highest sequence number ever given; 0 before the first.
+        oldest: Lowest number of the present epoch in the file, or the next one: what is below can never be sent.
+        first_waiting: Lowest row that waits for a receipt, or the next one to be made; in whichever epoch.
+        newest: The newest row ever made, likewise; 0 before the first.
         dropped: Results given up under a full quota, since the outbox was made.
         damaged: Results that the medium damaged, found unreadable; a lower bound.
         kept: Results that stay though a receipt named them, for a monitor that asks again.
@@ -41,14 +42,18 @@ class OutboxStats:
 class Outbox(Protocol):
     """Accepted results that outlive a crash or a power cut, numbered, oldest first, until a receipt names them.
 
+    Rows are numbered through; on the wire, a row is named by its epoch and its number within that: see `Epoch`.
+
     Every method may be called from any thread. `acknowledge`, `again`, `gone` and `stats` touch no disk; the rows
     that are forgotten leave the file with the next `put`, so a crash in between brings them back, which is harmless.
 
     Attributes:
-        epoch: Random id made with the outbox.
+        epoch: Random id; a new one where the outbox may be an old image of itself, or a copy.
+        epochs: That one, and those that numbered older rows.
     """
 
     epoch: str
+    epochs: Epochs
 
     def put(self, results: Sequence[FusedResult]) -> Sequence[OutboxRow]:
         """Number the results and store them in one commit; return when that is on the medium.
@@ -66,9 +71,9 @@ class Outbox(Protocol):
         """
 
     def acknowledge(self, receipt: Receipt) -> int:
-        """Rows that a receipt of this epoch names need not be sent any more; returns how many waited.
+        """Rows that a receipt of their epoch names need not be sent any more; returns how many waited.
 
-        They stay as long as the quota says, for `again`. A receipt of another epoch changes nothing.
+        They stay as long as the quota says, for `again`. A receipt of an epoch that is not ours changes nothing.
         """
 
     def again(self, receipt: Receipt) -> Sequence[tuple[int, int]]:

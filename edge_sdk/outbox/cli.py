@@ -66,7 +66,7 @@ def stats(
         )
     identity = read_identity(path)
     numbers: dict[str, Any] = {
-        "epoch": meta.epoch,
+        "epoch": meta.epochs[-1][1] if meta.epochs else "",
         "rows": count - kept,
         "kept": kept,
         "oldest": low,
@@ -76,7 +76,7 @@ def stats(
         "file_bytes": path.stat().st_size,
         "dropped": meta.dropped,
         "damaged": meta.damaged,
-        "identity": "sound" if identity and identity.epoch == meta.epoch else "missing or damaged",
+        "identity": "sound" if identity and identity.epochs == meta.epochs else "missing or damaged",
     }
     each = _WRITTEN_PER_BYTE * ((size or 0) / count if count else 800) + _WRITTEN_PER_COMMIT / results_per_commit
     numbers["written_bytes_per_result"] = round(each)
@@ -92,7 +92,7 @@ def stats(
 @outbox.command()
 @click.argument("path", type=_PATH)
 @click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
-@click.option("--after", type=int, default=0, help="Only numbers above this one.")
+@click.option("--after", type=int, default=0, help="Only rows above this one of the file.")
 def peek(path: Path, limit: int, after: int) -> None:
     """Print the oldest waiting results, one JSON object a line, as they will be sent."""
     for line in _lines(path, after, limit):
@@ -148,6 +148,7 @@ def import_rows(path: Path, source: BinaryIO, json_file: str | None) -> None:
 def _lines(path: Path, after: int, limit: int) -> Iterator[bytes]:
     from edge_sdk.contract.envelope import OutboxRow, encode_result
     from edge_sdk.contract.receipt import Ranges
+    from edge_sdk.outbox.epochs import Epochs
     from edge_sdk.outbox.salvage import is_sound
 
     with _reading(path) as db:
@@ -157,8 +158,10 @@ def _lines(path: Path, after: int, limit: int) -> Iterator[bytes]:
             "SELECT seq, stream, body, accepted_ns, crc FROM results WHERE seq > ? ORDER BY seq", (after,)
         )
         sound = (OutboxRow(*found[:4]) for found in rows if found[0] not in receipted and is_sound(*found))
+        epochs = Epochs(meta.epochs or ((0, ""),))
         for row in islice(sound, limit):
-            yield encode_result(row, station="", epoch=meta.epoch, backlog=True)
+            epoch = epochs.of(row.seq)
+            yield encode_result(row, station="", epoch=epoch.id, before=epoch.before, backlog=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Who an outbox is, in a small file beside it: its epoch, and which numbers it may have given.
+"""Who an outbox is, in a small file beside it: its epochs, and which numbers it may have given.
 
 It outlives damage to the outbox itself: a number that was given once is never given again, whatever is lost.
 """
@@ -17,14 +17,14 @@ RESERVE = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Epoch and reservation.
+    """Epochs and reservation.
 
     Attributes:
-        epoch: Random id made with the outbox.
-        reserved: No number above this one was ever given.
+        epochs: How many rows are older than each, and its id; rising.
+        reserved: No number above this one was ever given to a row.
     """
 
-    epoch: str
+    epochs: tuple[tuple[int, str], ...]
     reserved: int
 
 
@@ -36,10 +36,10 @@ def identity_path(outbox: Path) -> Path:
 def read_identity(outbox: Path) -> Identity | None:
     """The identity, or None when it is missing or damaged."""
     try:
-        epoch, reserved, check = identity_path(outbox).read_text(encoding="ascii").split()
-        if zlib.crc32(f"{epoch} {reserved}".encode()) != int(check, 16):
+        epochs, reserved, check = identity_path(outbox).read_text(encoding="ascii").split()
+        if zlib.crc32(f"{epochs} {reserved}".encode()) != int(check, 16):
             return None
-        return Identity(epoch, int(reserved))
+        return Identity(tuple(map(_beginning, epochs.split(","))), int(reserved))
     except (OSError, ValueError):
         return None
 
@@ -51,5 +51,10 @@ def write_identity(outbox: Path, identity: Identity) -> None:
         OSError: The medium refuses to write.
     """
     path = identity_path(outbox)
-    text = f"{identity.epoch} {identity.reserved}"
+    text = f"{','.join(f'{before}:{epoch}' for before, epoch in identity.epochs)} {identity.reserved}"
     replace_file(path, f"{text} {zlib.crc32(text.encode()):08x}\n".encode("ascii"))
+
+
+def _beginning(text: str) -> tuple[int, str]:
+    before, colon, epoch = text.rpartition(":")
+    return (int(before) if colon else 0), epoch  # before version 3 there was one epoch, and only its id was written

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from edge_sdk.contract.receipt import MOST_RANGES, Ranges, Receipt
+from edge_sdk.outbox.epochs import Epoch
 
 Spans = Sequence[tuple[int, int]]
 
@@ -91,6 +92,11 @@ class Ledger:
         with self._lock:
             return min((one.first for one in (self._waiting, self._kept) if one), default=self._newest + 1)
 
+    def lowest(self) -> int:
+        """Lowest number that is in the file, as far as we know; 0 = there is none."""
+        with self._lock:
+            return min((one.first for one in (self._waiting, self._kept, self._forgotten) if one), default=0)
+
     def waiting(self, low: int, high: int) -> Spans:
         """What of ``low … high`` waits."""
         with self._lock:
@@ -151,18 +157,18 @@ class Ledger:
                     self._forgotten.add(*span)
         return _count(taken)
 
-    def again(self, receipt: Receipt, now_ns: int) -> Spans:
-        """Kept rows that a receipt does not name wait again: the monitor has lost them.
+    def again(self, epoch: Epoch, receipt: Receipt, now_ns: int) -> Spans:
+        """Kept rows of an epoch that a receipt of it does not name wait again: the monitor has lost them.
 
         Not those that were acknowledged within the last seconds: a second monitor may have them on its way.
         """
-        named = Ranges(receipt.stored)
-        top = self._newest if len(receipt.stored) < MOST_RANGES else named.top
+        named = Ranges(epoch.rows(receipt.stored))
+        top = epoch.last if len(receipt.stored) < MOST_RANGES else named.top
         with self._lock:
             self._grow_up(now_ns)
             for span in (*self._young.ranges, *self._younger.ranges):
                 named.add(*span)
-            lost = [hole for low, high in self._kept.overlap(1, top) for hole in named.holes(low, high)]
+            lost = [hole for low, high in self._kept.overlap(epoch.before + 1, top) for hole in named.holes(low, high)]
             for span in lost:
                 self._kept.take(*span)
                 self._waiting.add(*span)

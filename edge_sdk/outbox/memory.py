@@ -12,6 +12,7 @@ from edge_sdk.contract.envelope import OutboxRow, encode_body
 from edge_sdk.contract.receipt import Receipt, runs
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.base import OutboxStats
+from edge_sdk.outbox.epochs import Epochs
 from edge_sdk.outbox.ledger import Ledger, Spans
 from edge_sdk.outbox.quota import Eviction, Quota
 
@@ -20,7 +21,8 @@ class MemoryOutbox:
     """Accepted results in memory; see `Outbox` for the promises, of which a crash breaks the first."""
 
     def __init__(self, *, clock: Clock, quota: Quota | None = None) -> None:
-        self.epoch = new_epoch()
+        self.epochs = Epochs(((0, new_epoch()),))
+        self.epoch = self.epochs.current.id
         self.quota = quota or Quota()
         self._clock = clock
         self._rows: dict[int, OutboxRow] = {}
@@ -71,7 +73,9 @@ class MemoryOutbox:
         """Rows kept after an earlier receipt that this one of our epoch does not name wait again."""
         with self._lock:
             self._eviction.start_over()
-            return self._ledger.again(receipt, self._clock.monotonic_ns()) if receipt.epoch == self.epoch else ()
+            if receipt.epoch != self.epoch:
+                return ()
+            return self._ledger.again(self.epochs.current, receipt, self._clock.monotonic_ns())
 
     def acknowledge_sent(self, low: int, high: int) -> int:
         """Forget ``low … high`` on the broker's word alone (``delivery: broker``); returns how many."""

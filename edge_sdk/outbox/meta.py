@@ -17,14 +17,14 @@ class Meta:
     """The file's own numbers.
 
     Attributes:
-        epoch: Random id made with the outbox; empty when it is missing or damaged.
+        epochs: How many rows are older than each epoch, and its id; empty when it is missing or damaged.
         newest: Highest number known when the file was closed or made.
         dropped: Rows given up since it was made.
         damaged: Rows found unreadable since it was made.
         receipted: Ranges that need not be sent any more, though they are in the file.
     """
 
-    epoch: str
+    epochs: tuple[tuple[int, str], ...]
     newest: int = 0
     dropped: int = 0
     damaged: int = 0
@@ -35,7 +35,7 @@ def read_meta(db: sqlite3.Connection) -> Meta:
     """Read it; what is damaged reads as if it were not there. Raises sqlite3.Error."""
     found: dict[str, Any] = dict(db.execute("SELECT key, value FROM meta").fetchall())
     return Meta(
-        _epoch(found),
+        _epochs(found),
         newest=_number(found, "newest"),
         dropped=_number(found, "dropped"),
         damaged=_number(found, "damaged"),
@@ -43,23 +43,24 @@ def read_meta(db: sqlite3.Connection) -> Meta:
     )
 
 
-def epoch_values(epoch: str) -> list[tuple[str, object]]:
-    """What `SET` takes for an epoch."""
-    return [("epoch", epoch), ("epoch_check", zlib.crc32(epoch.encode()))]
+def epochs_value(epochs: Sequence[tuple[int, str]]) -> tuple[str, object]:
+    """What `SET` takes for epochs."""
+    return "epochs", _checked(epochs)
 
 
 def receipted_value(spans: Sequence[tuple[int, int]]) -> tuple[str, object]:
     """What `SET` takes for receipted ranges."""
-    text = json.dumps(spans, separators=(",", ":"))
-    return "receipted", f"{zlib.crc32(text.encode()):08x} {text}"
+    return "receipted", _checked(spans)
 
 
-def _epoch(found: Mapping[str, Any]) -> str:
-    epoch = found.get("epoch")
-    if not isinstance(epoch, str):
-        return ""
+def _epochs(found: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+    if "epochs" in found:
+        return tuple((before, epoch) for before, epoch in _unchecked(found["epochs"]))
+    epoch = found.get("epoch")  # before version 3 there was one
+    if not isinstance(epoch, str) or not epoch:
+        return ()
     check = found.get("epoch_check")  # files of version 1 have none
-    return epoch if check is None or check == zlib.crc32(epoch.encode()) else ""
+    return ((0, epoch),) if check is None or check == zlib.crc32(epoch.encode()) else ()
 
 
 def _number(found: Mapping[str, Any], key: str) -> int:
@@ -68,7 +69,17 @@ def _number(found: Mapping[str, Any], key: str) -> int:
 
 
 def _spans(value: object) -> tuple[tuple[int, int], ...]:
+    return tuple((low, high) for low, high in _unchecked(value))
+
+
+def _checked(pairs: Sequence[tuple[int, Any]]) -> str:
+    text = json.dumps(pairs, separators=(",", ":"))
+    return f"{zlib.crc32(text.encode()):08x} {text}"
+
+
+def _unchecked(value: object) -> list[Any]:
+    """What `_checked` wrote; nothing when a bit has flipped in it."""
     check, _, text = value.partition(" ") if isinstance(value, str) else ("", "", "")
     if f"{zlib.crc32(text.encode()):08x}" != check:
-        return ()
-    return tuple((low, high) for low, high in json.loads(text or "[]"))
+        return []
+    return list(json.loads(text or "[]"))

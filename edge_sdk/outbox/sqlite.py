@@ -17,6 +17,7 @@ from edge_sdk.contract.envelope import OutboxRow, encode_body
 from edge_sdk.contract.receipt import Receipt
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.base import OutboxStats
+from edge_sdk.outbox.epochs import Epochs
 from edge_sdk.outbox.identity import RESERVE, Identity, write_identity
 from edge_sdk.outbox.ledger import Ledger, Spans
 from edge_sdk.outbox.meta import read_meta
@@ -25,6 +26,7 @@ from edge_sdk.outbox.retime import Moment, retimed
 from edge_sdk.outbox.room import Room
 from edge_sdk.outbox.salvage import is_sound
 from edge_sdk.outbox.sqlite_file import Synchronous, connect, lock, prepare
+from edge_sdk.outbox.witness import Witness
 from edge_sdk.outbox.writer import Departures, Writer
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,8 @@ class SqliteOutbox:
     touch no disk. A second connection reads while the first waits for the medium.
 
     Attributes:
-        epoch: Random id made with the outbox.
+        epoch: Random id; a new one where nobody can say that this file is not an old image of itself, or a copy.
+        epochs: That one, and those that numbered older rows.
         path: The file.
         quota: What it may hold.
         salvaged: What was saved when the file was found damaged at opening; None = it was sound.
@@ -58,7 +61,7 @@ class SqliteOutbox:
         with ExitStack() as opening:
             opening.enter_context(lock(path))
             self._identity, self.salvaged = prepare(path)
-            self.epoch = self._identity.epoch
+            self.epochs = Epochs(self._identity.epochs)
             try:
                 self._db = opening.enter_context(closing(connect(path, synchronous)))
                 self._reader = opening.enter_context(closing(connect(path, synchronous)))
@@ -66,8 +69,12 @@ class SqliteOutbox:
                 self._load()
             except sqlite3.Error as error:
                 raise OutboxError(f"Outbox {path} cannot be opened: {error}.") from error
+            self._writer = Writer(path, self._db, self._room, self._ledger, quota)
+            self._witness = Witness(path)
+            opening.callback(self._witness.close)
+            self._choose_epoch()
             self._opened = opening.pop_all()
-        self._writer = Writer(path, self._db, self._room, self._ledger, quota)
+        self.epoch = self.epochs.current.id
 
     @classmethod
     def open(
@@ -128,6 +135,7 @@ class SqliteOutbox:
             self._ledger.deleted(left.deleted)
             self._ledger.give_up(left.given_up, left.count)
             self._ledger.accept(rows[0].seq, rows[-1].seq)
+            self._witness.saw(rows[-1].seq)
         return rows
 
     def read(self, *, after: int, limit: int, before: int | None = None) -> Sequence[OutboxRow]:
@@ -158,17 +166,20 @@ class SqliteOutbox:
 
     def acknowledge(self, receipt: Receipt) -> int:
         """Rows that a receipt of this epoch names need not be sent any more; returns how many waited."""
-        if receipt.epoch != self.epoch:
+        epoch = self.epochs.named(receipt.epoch)
+        if epoch is None:
             return 0
-        if receipt.stored:
+        stored = epoch.rows(receipt.stored)
+        if stored and epoch is self.epochs.current:
             # The monitor has more than we know of: a medium that lied lost our end. Those numbers were given.
-            self._ledger.skip_to(receipt.stored[-1][1])
+            self._ledger.skip_to(stored[-1][1])
         now_ns = self._clock.monotonic_ns()
-        return sum(self._ledger.acknowledge(low, high, now_ns=now_ns) for low, high in receipt.stored)
+        return sum(self._ledger.acknowledge(low, high, now_ns=now_ns) for low, high in stored)
 
     def again(self, receipt: Receipt) -> Spans:
-        """Rows kept after an earlier receipt that this one of our epoch does not name wait again."""
-        spans = self._ledger.again(receipt, self._clock.monotonic_ns()) if receipt.epoch == self.epoch else ()
+        """Rows kept after an earlier receipt that this one of their epoch does not name wait again."""
+        epoch = self.epochs.named(receipt.epoch)
+        spans = () if epoch is None else self._ledger.again(epoch, receipt, self._clock.monotonic_ns())
         if spans:
             with self._writing:
                 self._writer.start_over()
@@ -189,7 +200,7 @@ class SqliteOutbox:
             rows=ledger.rows,
             file_bytes=_size(self.path) + _size(self.path.with_name(self.path.name + "-wal")),
             quota_bytes=self.quota.bytes,
-            oldest=ledger.oldest(),
+            oldest=max(1, ledger.oldest() - self.epochs.current.before),
             first_waiting=ledger.first_waiting(),
             newest=ledger.newest,
             dropped=ledger.dropped,
@@ -213,15 +224,32 @@ class SqliteOutbox:
             oldest_ns = now.wall_ns - round(self.quota.max_age_s * 1e9)
         return self._writer.commit(rows, marks, now_ns=now.monotonic_ns, oldest_ns=oldest_ns)
 
-    def _reserve(self, newest: int) -> None:
-        """See that the identity says that numbers up to `newest` may have been given."""
-        if newest <= self._identity.reserved:
+    def _choose_epoch(self) -> None:
+        """Go on with the last epoch when there is a witness that nobody else can have numbered rows in it since."""
+        newest, last = self._ledger.newest, self.epochs.current
+        if self._witness.speaks_for(last.id, newest):
+            self._witness.swear_in(last.id, newest)
             return
-        identity = Identity(self.epoch, newest + RESERVE)
+        self.epochs = self.epochs.renewed(newest, self._ledger.lowest() or newest + 1)
+        log.info("outbox begins an epoch", extra={"epoch": self.epochs.current.id, "former": last.id})
+        try:
+            self._reserve(newest)
+        except OutboxError as error:  # the first `put` tries it again
+            log.warning("outbox cannot write down its epoch", extra={"reason": str(error)})
+
+    def _reserve(self, newest: int) -> None:
+        """See that the identity says that numbers up to `newest` may have been given, and in which epochs."""
+        epochs = self.epochs.beginnings
+        if newest <= self._identity.reserved and epochs == self._identity.epochs:
+            return
+        identity = Identity(epochs, max(newest + RESERVE, self._identity.reserved))
         try:
             write_identity(self.path, identity)
         except OSError as error:
             raise OutboxError(f"The identity of outbox {self.path} cannot be written: {error}.") from error
+        if epochs != self._identity.epochs:
+            self._writer.tell_epochs(epochs)
+            self._witness.swear_in(self.epochs.current.id, self._ledger.newest)
         self._identity = identity
 
     def _fetch(self, low: int, high: int, limit: int) -> list[Any]:

@@ -15,16 +15,17 @@ from edge_sdk.base.errors import OutboxError
 from edge_sdk.base.ids import new_epoch
 from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.outbox.identity import RESERVE, Identity, read_identity, write_identity
-from edge_sdk.outbox.meta import SET, epoch_values, read_meta
+from edge_sdk.outbox.meta import SET, epochs_value, read_meta
 from edge_sdk.outbox.room import PAGE_BYTES
 from edge_sdk.outbox.salvage import Salvage, checksum, log_is_damaged, salvage
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _WAL_PAGES = 256  # 1 MiB: the log stays small, so that a full disk is met early and the file's size is bounded
 _CHECKED_BYTES = 256 * 1024 * 1024  # reading more than that would delay the start by seconds
+_CACHE_KIB = 512  # each connection may keep as much; more pays nothing where rows are written and read in order
 
 _SCHEMA = """
 CREATE TABLE results (
@@ -52,6 +53,7 @@ def connect(path: Path, synchronous: Synchronous = "FULL") -> sqlite3.Connection
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {4 * _WAL_PAGES * PAGE_BYTES}")
         connection.execute("PRAGMA secure_delete = OFF")  # Debian's default rewrites every page that is freed
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except sqlite3.Error:
         connection.close()
         raise
@@ -99,42 +101,49 @@ def prepare(path: Path) -> tuple[Identity, Salvage | None]:
         _finish_rebuild(path)
         saved = None
         identity = read_identity(path)
-        epoch = _epoch_of(path) if path.exists() else None
-        if path.exists() and epoch is None:
+        epochs = _epochs_of(path) if path.exists() else ()
+        if path.exists() and not epochs:
             saved = _rebuild(path, identity)
             identity = read_identity(path)
-            epoch = _epoch_of(path)
-        elif epoch is None:
-            identity = identity or Identity(new_epoch(), 0)
+            epochs = _epochs_of(path)
+        elif not epochs:
+            identity = identity or Identity(((0, new_epoch()),), 0)
             write_identity(path, identity)
-            make(path, identity.epoch, newest=identity.reserved)
+            make(path, identity.epochs, newest=identity.reserved)
             sync_directory(path.parent)
-            epoch = identity.epoch
-        if identity is None or identity.epoch != epoch:
-            identity = Identity(str(epoch), _newest_of(path) + RESERVE)
+            epochs = identity.epochs
+        if identity is None or identity.epochs != epochs:
+            identity = Identity(epochs, _newest_of(path) + RESERVE)
             write_identity(path, identity)
     except (sqlite3.Error, OSError) as error:
         raise OutboxError(f"Outbox {path} cannot be opened: {error}.") from error
     return identity, saved
 
 
-def make(path: Path, epoch: str, *, newest: int, rows: Sequence[OutboxRow] = (), damaged: int = 0) -> None:
+def make(
+    path: Path,
+    epochs: Sequence[tuple[int, str]],
+    *,
+    newest: int,
+    rows: Sequence[OutboxRow] = (),
+    damaged: int = 0,
+) -> None:
     """Make the file. Raises sqlite3.Error."""
     with closing(connect(path)) as db:
         db.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.split(";")[:-1]:
             db.execute(statement)
-        db.executemany(SET, [*epoch_values(epoch), ("newest", newest), ("damaged", damaged)])
+        db.executemany(SET, [epochs_value(epochs), ("newest", newest), ("damaged", damaged)])
         db.executemany(INSERT, parameters(rows))
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _epoch_of(path: Path) -> str | None:
-    """The epoch in the file, or None when the file is damaged."""
+def _epochs_of(path: Path) -> tuple[tuple[int, str], ...]:
+    """The epochs in the file; none when the file is damaged."""
     if log_is_damaged(path, PAGE_BYTES):
-        return None
+        return ()
     try:
         with closing(connect(path)) as db:
             [version] = db.execute("PRAGMA user_version").fetchone()
@@ -143,18 +152,18 @@ def _epoch_of(path: Path) -> str | None:
                     f"Outbox {path} has schema version {version}, this software knows {SCHEMA_VERSION}. Update it."
                 )
             if path.stat().st_size <= _CHECKED_BYTES and db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                return None
+                return ()
             if version < SCHEMA_VERSION:
                 _migrate(db, version)
-            epoch = read_meta(db).epoch
+            epochs = read_meta(db).epochs
             db.execute("SELECT seq, stream, accepted_ns, body, crc, unsynced FROM results LIMIT 1").fetchone()
-            return epoch or None
+            return epochs
     except sqlite3.OperationalError as error:
         if any(word in str(error) for word in ("unable to open", "readonly", "locked", "full")):
             raise
-        return None
+        return ()
     except (sqlite3.DatabaseError, UnicodeDecodeError):  # the latter where SQLite's message quotes damaged bytes
-        return None
+        return ()
 
 
 def _migrate(db: sqlite3.Connection, version: int) -> None:
@@ -164,7 +173,10 @@ def _migrate(db: sqlite3.Connection, version: int) -> None:
         columns = [name for _, name, *_ in db.execute("PRAGMA table_info(results)")]
         if version < 2 and columns and "unsynced" not in columns:
             db.execute("ALTER TABLE results ADD COLUMN unsynced TEXT")
-        db.executemany(SET, epoch_values(read_meta(db).epoch))
+        epochs = read_meta(db).epochs
+        if epochs:  # else it is damaged, and will be read page by page
+            db.execute(SET, epochs_value(epochs))
+            db.execute("DELETE FROM meta WHERE key IN ('epoch', 'epoch_check')")
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.execute("COMMIT")
     except sqlite3.Error:
@@ -184,15 +196,15 @@ def _rebuild(path: Path, identity: Identity | None) -> Salvage:
     found = salvage(path, PAGE_BYTES)
     rows = [found.rows[seq] for seq in sorted(found.rows)]
     if identity is None:  # nobody knows what these numbers counted: they get new ones
-        identity = Identity(new_epoch(), len(rows) + RESERVE)
+        identity = Identity(((0, new_epoch()),), len(rows) + RESERVE)
         rows = [row._replace(seq=seq) for seq, row in enumerate(rows, start=1)]
     else:
         rows = [row for row in rows if row.seq <= identity.reserved]
     newest = max(identity.reserved, rows[-1].seq if rows else 0)
     aside, done = path.with_name(path.name + ".saving"), path.with_name(path.name + ".saved")
     _remove(aside)
-    make(aside, identity.epoch, newest=newest, rows=rows, damaged=found.damaged)
-    write_identity(path, Identity(identity.epoch, newest))
+    make(aside, identity.epochs, newest=newest, rows=rows, damaged=found.damaged)
+    write_identity(path, Identity(identity.epochs, newest))
     aside.replace(done)
     sync_directory(path.parent)
     _finish_rebuild(path)

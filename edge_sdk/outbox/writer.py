@@ -12,7 +12,7 @@ from edge_sdk.base.errors import OutboxError, OutboxFullError
 from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.contract.receipt import runs
 from edge_sdk.outbox.ledger import Ledger
-from edge_sdk.outbox.meta import SET, receipted_value
+from edge_sdk.outbox.meta import SET, epochs_value, receipted_value
 from edge_sdk.outbox.quota import Eviction, Quota
 from edge_sdk.outbox.room import PAGE_BYTES, Room
 from edge_sdk.outbox.sqlite_file import INSERT, parameters
@@ -89,6 +89,11 @@ class Writer:
                 self._tell_receipted()
                 self._told_receipted_ns = now_ns
         return left
+
+    def tell_epochs(self, epochs: Sequence[tuple[int, str]]) -> None:
+        """Write down which epoch numbers the rows to come. Raises OutboxFullError, OutboxError."""
+        with self.transaction():
+            self._db.execute(SET, epochs_value(epochs))
 
     def start_over(self) -> None:
         """Rows that were acknowledged wait again."""

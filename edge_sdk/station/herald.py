@@ -21,6 +21,10 @@ EVENTS: dict[str, tuple[Severity, str]] = {
     "delegate.returned": (_INFO, "A model runs on its delegate again."),
     "governor.less": (_INFO, "The board is hot, slowed down or behind: less work is done."),
     "governor.more": (_INFO, "More work is done again."),
+    "outbox.old_image": (
+        _WARNING,
+        "The outbox was put back from an old image of the card, or its last writes are lost.",
+    ),
     "outbox.refused": (_WARNING, "Results were refused by the outbox: it is full, or the disk does not write."),
     "outbox.salvaged": (_WARNING, "The outbox file was damaged; what could be saved was saved."),
     "remote.kept": (_INFO, "A change from afar, on trial when the program was started, is kept."),
@@ -34,6 +38,7 @@ EVENTS: dict[str, tuple[Severity, str]] = {
     "station.crashed": (_ERROR, "The run before failed, or hung until the watchdog ended it; a report tells where."),
     "station.killed": (_WARNING, "The run before was killed from outside: for want of memory?"),
     "station.power_cut": (_WARNING, "The machine went off while the station ran."),
+    "station.twin": (_WARNING, "Another station makes results under this one's name: a cloned card?"),
     "status.refused": (_WARNING, "The status endpoint's port is taken; the station goes on without it."),
 }
 """What can happen: how much it matters, and what it means."""

@@ -49,7 +49,7 @@ async def main(arguments: list[str]) -> None:
     bridge = Bridge(
         connect=lambda will: PahoTransport(
             BrokerAddress.parse(url),
-            client_id="feeder",
+            client_id=f"feeder-{outbox.epoch}",
             will=will,
             keepalive_s=max(5, round(float(timeout_s))),
             connect_timeout_s=float(timeout_s),
@@ -95,7 +95,11 @@ async def main(arguments: list[str]) -> None:
                 log.warning("refused", extra={"results": len(results), "reason": str(error)})
                 await anyio.sleep(0.02)
                 continue
-            lines = (f"{outbox.epoch} {row.seq} {int(one.value)}\n" for row, one in zip(rows, results, strict=True))  # type: ignore[arg-type]
+            before = outbox.epochs.current.before
+            lines = (
+                f"{outbox.epoch} {row.seq - before} {int(one.value or 0)}\n"
+                for row, one in zip(rows, results, strict=True)
+            )
             os.write(book, "".join(lines).encode())
             bridge.offer(rows)
             await anyio.sleep(len(rows) / float(rate) if float(rate) else 0)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_sdk.contract.receipt import Receipt
+from edge_sdk.outbox.epochs import Epoch
 from edge_sdk.outbox.ledger import Ledger
 
 _SPAN = st.tuples(st.integers(1, 40), st.integers(0, 10)).map(lambda pair: (pair[0], pair[0] + pair[1]))
@@ -53,7 +54,7 @@ def test_each_number_is_in_one_place(steps: list[tuple[str, object]]) -> None:
             waiting -= named
         elif verb == "again":
             now_s += 11  # long enough that nothing is just receipted
-            asked = ledger.again(Receipt(v=1, epoch="00ff", stored=((low, high),)), now_s * 10**9)
+            asked = ledger.again(Epoch("00ff", 0), Receipt(v=1, epoch="00ff", stored=((low, high),)), now_s * 10**9)
             assert numbers(asked) == kept - named
             waiting |= kept - named
             kept &= named

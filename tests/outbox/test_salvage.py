@@ -11,7 +11,7 @@ import pytest
 
 from edge_sdk.base.clock import ManualClock
 from edge_sdk.contract.envelope import OutboxRow
-from edge_sdk.outbox.identity import identity_path
+from edge_sdk.outbox.identity import identity_path, read_identity
 from edge_sdk.outbox.salvage import salvage
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from tests.outbox.test_outbox import receipt, result
@@ -111,14 +111,20 @@ def test_a_sound_file_is_read_whole_page_by_page(tmp_path: Path) -> None:
         assert found.damaged == 0
 
 
-def test_a_file_of_zeros_keeps_its_epoch_and_goes_on_above_every_number_given(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_file_of_zeros_goes_on_above_every_number_given_and_in_its_epoch_where_it_was(
+    tmp_path: Path, where: str
+) -> None:
     path, _ = image(tmp_path, checkpointed=True)
+    if where == "here":
+        path = tmp_path / "living" / "outbox.db"
     path.write_bytes(bytes(path.stat().st_size))
-    epoch = identity_path(path).read_text().split()[0]
+    identity = read_identity(path)
+    assert identity is not None
 
     outbox = reopen(path)
 
-    assert outbox.epoch == epoch
+    assert (outbox.epoch == identity.epochs[-1][1]) == (where == "here")
     assert outbox.stats().rows == 0
     assert outbox.put([result(1)])[0].seq > ROWS
     assert path.with_name("outbox.db.damaged").exists()
@@ -127,7 +133,8 @@ def test_a_file_of_zeros_keeps_its_epoch_and_goes_on_above_every_number_given(tm
 
 def test_without_its_identity_a_damaged_file_begins_a_new_epoch_with_its_rows(tmp_path: Path) -> None:
     path, held = image(tmp_path, checkpointed=True)
-    epoch = identity_path(path).read_text().split()[0]
+    identity = read_identity(path)
+    assert identity is not None
     identity_path(path).unlink()
     data = bytearray(path.read_bytes())
     data[:100] = bytes(100)
@@ -135,7 +142,7 @@ def test_without_its_identity_a_damaged_file_begins_a_new_epoch_with_its_rows(tm
 
     outbox = reopen(path)
 
-    assert outbox.epoch != epoch
+    assert identity.epochs[-1] not in outbox.epochs.beginnings
     assert {row.body for row in held.values()} <= {row.body for row in outbox.read(after=0, limit=10_000)}
     outbox.close()
 

@@ -238,7 +238,7 @@ async def _receipt(config: StationConfig, transport: PahoTransport, limit_s: flo
     """Send a pack with nothing in it, of our own epoch: a monitor answers it with the receipt that it has for us."""
     what = "receipt"
     identity = read_identity(config.state_directory / OUTBOX_FILE)
-    epoch = identity.epoch if identity else new_epoch()
+    epoch = identity.epochs[-1][1] if identity else new_epoch()
     topics = Topics(config.site, config.station)
     pack = Message(topics.of(Kind.PACK), encode_pack([], station=config.station, epoch=epoch))
     heard_before = False
