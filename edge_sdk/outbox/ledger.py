@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from edge_sdk.contract.receipt import MOST_RANGES, Ranges, Receipt
 from edge_sdk.outbox.epochs import Epoch
+from edge_sdk.outbox.sieve import Sieve
 
 Spans = Sequence[tuple[int, int]]
 
@@ -35,7 +36,7 @@ class Ledger:
     def __init__(self, *, keep_s: float = 0.0) -> None:
         self._keep_ns = round(keep_s * 1e9)
         self._lock = threading.Lock()
-        self._waiting, self._kept, self._forgotten = Ranges(), Ranges(), Ranges()
+        self._waiting, self._kept, self._forgotten = Sieve(), Ranges(), Ranges()
         self._kept_since: deque[tuple[int, Ranges]] = deque()
         self._young, self._younger, self._younger_since_ns = Ranges(), Ranges(), 0
         self._newest = self._dropped = self._damaged = 0
@@ -222,8 +223,10 @@ class Ledger:
             self._younger_since_ns = now_ns
 
     def _remove(self, spans: Iterable[tuple[int, int]]) -> None:
-        for span in spans:
-            for place in (self._waiting, self._kept, self._forgotten):
+        spans = list(spans)
+        self._waiting.discard(spans)
+        for place in (self._kept, self._forgotten):
+            for span in spans if place else ():
                 place.take(*span)
 
 
