@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet
+from numpy.typing import NDArray
 from pyarrow import fs
 
 from edge_sdk.base.errors import ConfigError
-from edge_sdk.monitor.backtest.replay import Row
+from edge_sdk.monitor.backtest.replay import Rows
 
 WANTED = ("station", "sensor", "t", "values")
+COLUMNS = ("t", "sensor", "values", "rate_hz", "label", "confidence", "value")
+"""Of a station's rows; the first three a sample must have, `confidence` and `value` a deployed result has."""
 _GROUP_ROWS = 50_000
+_NAMES = ["site", "station", "t", "label", "confidence", "value", "truth", "tally"]
+_KINDS = (pa.string(), pa.string(), pa.int64(), pa.string(), pa.float64(), pa.float64(), pa.string())
 
 
 class Found(NamedTuple):
@@ -46,6 +52,8 @@ class Found(NamedTuple):
 @dataclass(slots=True)
 class Archive:
     """Samples in columns ``station``, ``sensor``, ``t``, ``values``, and ``site`` and ``label`` where they are known.
+
+    With a ``rate_hz``, a row is a block of samples: ``values`` is a list of them.
 
     Attributes:
         samples: Directory or URL (``s3://…``) of the samples.
@@ -76,13 +84,68 @@ class Archive:
         }
         return sorted(found)
 
-    def rows(self, site: str, station: str, stream: str | None) -> Iterator[Row]:
-        """One station's samples, and its deployed results, in order of time."""
-        rows = list(_samples(_of(self._samples, site, station, None)))
+    def rows(self, site: str, station: str, stream: str | None) -> Iterator[Rows]:
+        """One station's samples, then its deployed results."""
+        yield rows_of(_of(self._samples, site, station, None))
         if self._deployed is not None:
-            rows += _results(_of(self._deployed, site, station, stream))
-        rows.sort(key=lambda row: row.t_ns)
-        return iter(rows)
+            yield rows_of(_of(self._deployed, site, station, stream))
+
+
+def rows_of(table: Any) -> Rows:
+    """Rows of an Arrow table or batch: samples have a sensor, deployed results none."""
+    values = _column(table, "values", pa.list_(pa.float32()))
+    is_block = _is_list(values.type.value_type)
+    lengths = _int(pc.list_value_length(values))
+    flat = pc.list_flatten(values)
+    counts, widths = (lengths > 0).astype(np.int64), lengths
+    if is_block:
+        ends = np.concatenate(([0], np.cumsum(_int(pc.list_value_length(flat)))))
+        until = np.cumsum(lengths)
+        counts, widths = lengths, ends[until] - ends[until - lengths]
+        flat = pc.list_flatten(flat)
+    times = table["t"]
+    if pa.types.is_timestamp(times.type):
+        times = times.cast(pa.timestamp("ns", tz=times.type.tz))
+    sensors, sensor_names = _coded(_column(table, "sensor", pa.string()))
+    labels, label_names = _coded(_column(table, "label", pa.string()))
+    rates_hz = _float(_column(table, "rate_hz", pa.float64()))
+    return Rows(
+        times_ns=_int(times.cast(pa.int64())),
+        sensors=sensors,
+        sensor_names=sensor_names,
+        counts=counts,
+        widths=widths,
+        values=flat.cast(pa.float32()).to_numpy(zero_copy_only=False) if len(flat) else np.zeros(0, np.float32),
+        rates_hz=rates_hz,
+        labels=labels,
+        label_names=label_names,
+        confidences=_float(_column(table, "confidence", pa.float64())),
+        estimates=_float(_column(table, "value", pa.float64())),
+    )
+
+
+def stations_of(batch: Any) -> Iterator[tuple[str, str, Rows]]:
+    """Site, station and rows of an Arrow batch that holds one station after the other."""
+    sites, site_names = _coded(_column(batch, "site", pa.string()))
+    stations, station_names = _coded(_column(batch, "station", pa.string()))
+    changes = np.flatnonzero((np.diff(sites) != 0) | (np.diff(stations) != 0)) + 1
+    for first, end in pairwise([0, *(int(one) for one in changes), batch.num_rows]):
+        if first < end:
+            site = site_names[sites[first]] if sites[first] >= 0 else ""
+            yield site, station_names[stations[first]], rows_of(batch.slice(first, end - first))
+
+
+def found_batch(found: list[Found]) -> Any:
+    """Results of a back-test as an Arrow batch; ``tally`` is empty."""
+    columns = [pa.array(list(column), kind) for column, kind in zip(zip(*found, strict=True), _KINDS, strict=True)]
+    return pa.record_batch([*columns, pa.nulls(len(found), pa.binary())], names=_NAMES)
+
+
+def tally_batch(site: str, station: str, tally: bytes) -> Any:
+    """A station's tally as an Arrow batch of one row."""
+    row = (site, station, 0, None, None, None, None)
+    columns = [pa.array([one], kind) for one, kind in zip(row, _KINDS, strict=True)]
+    return pa.record_batch([*columns, pa.array([tally], pa.binary())], names=_NAMES)
 
 
 def write_results(path: Path, found: Iterator[Found]) -> None:
@@ -121,29 +184,34 @@ def _of(dataset: Any, site: str, station: str, stream: str | None) -> Any:
         chosen &= pc.field("site").cast(pa.string()) == site
     if stream is not None and "stream" in names:
         chosen &= pc.field("stream") == stream
-    wanted = [name for name in ("t", "sensor", "values", "label", "confidence", "value") if name in names]
+    wanted = [name for name in COLUMNS if name in names]
     return dataset.to_table(columns=wanted, filter=chosen)
 
 
-def _times(table: Any) -> list[int]:
-    column = table["t"]
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("ns", tz=column.type.tz)).cast(pa.int64())
-    return [int(one) for one in column.to_pylist()]
+def _is_list(kind: Any) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _column(table: Any, name: str) -> list[Any]:
-    return table[name].to_pylist() if name in table.schema.names else [None] * len(table)
+def _column(table: Any, name: str, kind: Any) -> Any:
+    """A column in one piece; of nothing where there is none."""
+    if name not in table.schema.names or pa.types.is_null(table.schema.field(name).type):
+        return pa.nulls(table.num_rows, kind)
+    found = table[name]
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
 
 
-def _samples(table: Any) -> Iterator[Row]:
-    labels = (None if one is None else str(one) for one in _column(table, "label"))
-    columns = zip(_times(table), _column(table, "sensor"), _column(table, "values"), labels, strict=True)
-    for t_ns, sensor, values, label in columns:
-        yield Row(t_ns, str(sensor), values, label)
+def _int(column: Any) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = pc.fill_null(column, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return found
 
 
-def _results(table: Any) -> Iterator[Row]:
-    columns = (_column(table, name) for name in ("label", "confidence", "value"))
-    for t_ns, label, confidence, value in zip(_times(table), *columns, strict=True):
-        yield Row(t_ns, None, None, label, confidence, value)
+def _float(column: Any) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    return found
+
+
+def _coded(column: Any) -> tuple[NDArray[np.int64], list[str]]:
+    """Each text once, and for each row its place; -1 = none."""
+    found = column.cast(pa.string()).dictionary_encode()
+    places: NDArray[np.int64] = pc.fill_null(found.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return places, [str(one) for one in found.dictionary.to_pylist()]

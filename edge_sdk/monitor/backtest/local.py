@@ -33,8 +33,9 @@ def run_local(
     def results() -> Iterator[Found]:
         for site, station in archive.stations():
             replay = Replay(bench)
-            for said in (*replay.feed(archive.rows(site, station, question.stream)), *replay.finish()):
-                yield Found(site, station, *said)
+            for rows in archive.rows(site, station, question.stream):
+                yield from (Found(site, station, *said) for said in replay.feed(rows))
+            yield from (Found(site, station, *said) for said in replay.finish())
             total.add(replay.tally)
             advance(1)
 

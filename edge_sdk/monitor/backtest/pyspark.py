@@ -1,27 +1,33 @@
-"""The Spark engine: the same replay in `mapInPandas`, a station's rows together on one worker, in order of time."""
+"""The Spark engine: the same replay in `mapInArrow`, a station's rows together on one worker, in order of time."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, groupby
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
-import pandas as pd
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from edge_sdk.monitor.backtest.replay import Bench, Question, Replay, Row, Said
+from edge_sdk.monitor.archive import Found, found_batch, stations_of, tally_batch
+from edge_sdk.monitor.backtest.replay import Bench, Question, Replay
 from edge_sdk.monitor.backtest.tally import Tally
 
 _SCHEMA = (
     "site string, station string, t long, label string, confidence double, value double, truth string, tally binary"
 )
-_COLUMNS = ("site", "station", "t", "label", "confidence", "value", "truth", "tally")
-_BATCH = 2000
+_ROWS = 20_000
+"""An Arrow batch holds so many rows at most, and …"""
+_BYTES = 32 << 20
+"""… so many bytes, for a row may be a picture."""
 
 
 def run_spark(
@@ -35,69 +41,98 @@ def run_spark(
 ) -> Tally:
     """Try a question on an archive, on Spark.
 
+    In a program that has a Spark session already, such as a notebook, that one is used and stays open; `master` does
+    not count then.
+
     Args:
         question: What is to be tried; its files are sent to the workers.
         samples: Directory or URL of the samples, which every worker can read.
         deployed: Directory or URL of what was deployed; None = none.
-        master: ``local[2]``, ``spark://HOST:PORT`` …; the workers need this package and pandas.
+        master: ``local[2]``, ``spark://HOST:PORT`` …; the workers need this package and pyarrow.
         partitions: How many tasks; 0 = twice the cores that there are.
         keep: Write the results below here, as Parquet; None = they are counted alone.
     """
-    session = (
-        SparkSession.builder.master(master)
-        .appName("edge-sdk backtest")
-        .config("spark.sql.legacy.parquet.nanosAsLong", "true")
-        .config("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(_BATCH))
-        .config("spark.ui.enabled", "false")
-        .getOrCreate()
-    )
-    try:
-        for path in (*question.bundles, *((question.fusion,) if question.fusion else ())):
-            session.sparkContext.addFile(path)
-        there = replace(
-            question,
-            bundles=tuple(Path(path).name for path in question.bundles),
-            fusion=Path(question.fusion).name if question.fusion else None,
-        )
+    with _session(master) as session, _sent(session, question) as there:
         rows = _samples(session.read.parquet(samples))
         if deployed:
-            rows = rows.unionByName(_results(session.read.parquet(deployed), question.stream))
+            rows = rows.unionByName(_results(session.read.parquet(deployed), question.stream), allowMissingColumns=True)
         tasks = partitions or 2 * session.sparkContext.defaultParallelism
         ordered = rows.repartition(tasks, "site", "station").sortWithinPartitions("site", "station", "t")
+        is_kept = keep is not None
 
-        def work(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-            yield from _work(there, batches)
+        def work(batches: Iterator[Any]) -> Iterator[Any]:
+            yield from _work(there, is_kept, batches)
 
-        said = ordered.mapInPandas(work, _SCHEMA)
-        if keep is not None:
+        said = ordered.mapInArrow(work, _SCHEMA)
+        if is_kept:
             said = said.persist()
         total = Tally()
         for (tally,) in said.where("tally IS NOT NULL").select("tally").collect():
             total.add(msgspec.json.decode(bytes(tally), type=Tally))
-        if keep is not None:
+        if is_kept:
             kept = said.where("tally IS NULL").drop("tally")
             kept.withColumn("t", f.timestamp_micros((f.col("t") / 1000).cast("long"))).write.parquet(str(keep))
+            said.unpersist()
         return total
+
+
+@contextmanager
+def _session(master: str) -> Iterator[SparkSession]:
+    """The session that there is, or one of our own."""
+    running = SparkSession.getActiveSession()
+    builder = SparkSession.builder.master(master).appName("edge-sdk backtest").config("spark.ui.enabled", "false")
+    session = running or builder.getOrCreate()
+    session.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
+    session.conf.set("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
+    session.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(_ROWS))
+    session.conf.set("spark.sql.execution.arrow.maxBytesPerBatch", str(_BYTES))  # counts from Spark 4 on
+    try:
+        yield session
     finally:
-        session.stop()
+        if running is None:
+            session.stop()
+
+
+@contextmanager
+def _sent(session: SparkSession, question: Question) -> Iterator[Question]:
+    """The question as a worker reads it: its files travel under names of their own, for two may be called alike."""
+    run = uuid4().hex
+    with tempfile.TemporaryDirectory() as directory:
+
+        def send(path: str, number: int) -> str:
+            here = Path(directory) / f"{run}-{number}-{Path(path).name}"
+            if Path(path).is_dir():
+                shutil.copytree(path, here)
+            else:
+                shutil.copyfile(path, here)
+            session.sparkContext.addFile(str(here), recursive=here.is_dir())
+            return here.name
+
+        yield replace(
+            question,
+            bundles=tuple(send(path, number) for number, path in enumerate(question.bundles, 1)),
+            fusion=send(question.fusion, 0) if question.fusion else None,
+        )
 
 
 def _samples(found: DataFrame) -> DataFrame:
     return found.select(
-        _site(found), "station", _time(found).alias("t"), "sensor", "values",
+        _site(found),
+        "station",
+        _time(found).alias("t"),
+        "sensor",
+        "values",
+        (f.col("rate_hz").cast("double") if "rate_hz" in found.columns else f.lit(None).cast("double")).alias(
+            "rate_hz"
+        ),
         (f.col("label").cast("string") if "label" in found.columns else f.lit(None).cast("string")).alias("label"),
-        f.lit(None).cast("double").alias("confidence"), f.lit(None).cast("double").alias("value"),
-    )  # fmt: skip
+    )
 
 
 def _results(found: DataFrame, stream: str | None) -> DataFrame:
     if stream is not None:
         found = found.where(f.col("stream") == stream)
-    return found.select(
-        _site(found), "station", _time(found).alias("t"), f.lit(None).cast("string").alias("sensor"),
-        f.lit(None).cast("array<float>").alias("values"), "label", "confidence", "value",
-    )  # fmt: skip
+    return found.select(_site(found), "station", _time(found).alias("t"), "label", "confidence", "value")
 
 
 def _site(found: DataFrame) -> Any:
@@ -108,45 +143,37 @@ def _time(found: DataFrame) -> Any:
     return f.col("t") if dict(found.dtypes)["t"] == "bigint" else f.unix_micros("t") * 1000
 
 
-def _work(question: Question, batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """On a worker: rows of some stations, one station after the other."""
-    here = replace(
-        question,
-        bundles=tuple(SparkFiles.get(name) for name in question.bundles),
-        fusion=SparkFiles.get(question.fusion) if question.fusion else None,
+@lru_cache(maxsize=1)
+def _bench(question: Question) -> Bench:
+    """On a worker: models are opened once for all its tasks."""
+    return Bench(
+        replace(
+            question,
+            bundles=tuple(SparkFiles.get(name) for name in question.bundles),
+            fusion=SparkFiles.get(question.fusion) if question.fusion else None,
+        )
     )
-    bench: Bench | None = None
-    for (site, station), rows in groupby(_rows(batches), key=lambda one: one[0]):
-        bench = bench or Bench(here)
-        replay = Replay(bench)
-        out: list[tuple[Any, ...]] = []
-        for said in chain(replay.feed(row for _, row in rows), replay.finish()):
-            out.append(_told(site, station, said, None))
-            if len(out) >= _BATCH:
-                yield pd.DataFrame(out, columns=_COLUMNS)
-                out = []
-        out.append(_told(site, station, Said(0, None, None, None, None), msgspec.json.encode(replay.tally)))
-        yield pd.DataFrame(out, columns=_COLUMNS)
 
 
-def _told(site: str, station: str, said: Said, tally: bytes | None) -> tuple[Any, ...]:
-    return (site, station, *said, tally)
-
-
-def _rows(batches: Iterator[pd.DataFrame]) -> Iterator[tuple[tuple[str, str], Row]]:
+def _work(question: Question, is_kept: bool, batches: Iterator[Any]) -> Iterator[Any]:
+    """On a worker: Arrow batches of some stations, one station after the other."""
+    now: tuple[str, str] | None = None
+    replay: Replay | None = None
     for batch in batches:
-        columns = (batch[name] for name in ("site", "station", "t", "sensor", "values", "label", "confidence", "value"))
-        for site, station, t_ns, sensor, values, label, confidence, value in zip(*columns, strict=True):
-            if isinstance(sensor, str):
-                yield (site, station), Row(int(t_ns), sensor, values, _text(label))
-            else:
-                yield (site, station), Row(int(t_ns), None, None, _text(label), _number(confidence), _number(value))
+        for site, station, rows in stations_of(batch):
+            if replay is not None and now is not None and now != (site, station):
+                yield from _ended(replay, *now, is_kept)
+                replay = None
+            now, replay = (site, station), replay or Replay(_bench(question))
+            said = [Found(site, station, *one) for one in replay.feed(rows)]
+            if is_kept and said:
+                yield found_batch(said)
+    if replay is not None and now is not None:
+        yield from _ended(replay, *now, is_kept)
 
 
-def _text(value: Any) -> str | None:
-    """Pandas says None as NaN."""
-    return value if isinstance(value, str) else None
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or pd.isna(value) else float(value)
+def _ended(replay: Replay, site: str, station: str, is_kept: bool) -> Iterator[Any]:
+    said = [Found(site, station, *one) for one in replay.finish()]
+    if is_kept and said:
+        yield found_batch(said)
+    yield tally_batch(site, station, msgspec.json.encode(replay.tally))

@@ -6,12 +6,37 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from tests.models import CHANNELS, LABELS, LENGTH, WINDOWING, expected, weights
 
 START_NS = 1_795_000_000_000_000_000
 STEP_NS = round(1e9 / WINDOWING.rate_hz)
+
+
+def in_blocks(samples: Path, blocks: Path, length: int) -> None:
+    """The same archive, so many samples a row."""
+    for file in samples.rglob("*.parquet"):
+        table = pyarrow.parquet.ParquetFile(file).read()
+        rows = []
+        for station in table["station"].unique():
+            found = table.filter(pc.equal(table["station"], station)).sort_by("t").to_pydict()
+            rows += [
+                {
+                    "station": station.as_py(),
+                    "sensor": found["sensor"][at],
+                    "t": found["t"][at],
+                    "values": found["values"][at : at + length],
+                    "rate_hz": WINDOWING.rate_hz,
+                }
+                for at in range(0, len(found["t"]), length)
+            ]
+        place = blocks / file.relative_to(samples)
+        place.parent.mkdir(parents=True)
+        kinds = (pa.string(), pa.string(), table.schema.field("t").type, pa.list_(pa.list_(pa.float32())), pa.float64())
+        schema = pa.schema(list(zip(("station", "sensor", "t", "values", "rate_hz"), kinds, strict=True)))
+        pyarrow.parquet.write_table(pa.Table.from_pylist(rows, schema=schema), place)
 
 
 def write_samples(directory: Path, *, stations: int, samples: int, seed: int = 0, noise: float = 0.0) -> dict[str, int]:

@@ -6,18 +6,23 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 pytest.importorskip("pyarrow")
 
+import pyarrow.parquet
+
 from edge_sdk.base.errors import ConfigError, TrustError
 from edge_sdk.contract.trust import SigningKey
-from edge_sdk.monitor.archive import Archive, write_results
+from edge_sdk.monitor.archive import Archive, rows_of, write_results
 from edge_sdk.monitor.backtest.local import run_local
-from edge_sdk.monitor.backtest.replay import Question
+from edge_sdk.monitor.backtest.replay import Bench, Question, Replay
 from tests.models import tiny_bundle
-from tests.monitor.backtest.samples import write_samples
+from tests.monitor.backtest.samples import in_blocks, write_samples
 
 
 def question(directory: Path, *, seed: int = 0, name: str = "new.edge") -> Question:
@@ -57,6 +62,36 @@ def test_a_bundle_agrees_with_itself_and_says_how_far_another_has_drifted(tmp_pa
     assert new["accuracy"] == pytest.approx(0.9, abs=0.05)
     assert new["agreement"] is not None
     assert new["agreement"] < 0.8
+
+
+def test_rows_that_are_blocks_of_samples_give_the_same_results(tmp_path: Path) -> None:
+    write_samples(tmp_path / "samples", stations=3, samples=201)
+    in_blocks(tmp_path / "samples", tmp_path / "blocks", 50)
+    asked = question(tmp_path)
+
+    single = run_local(asked, Archive(str(tmp_path / "samples"))).new
+    blocks = run_local(asked, Archive(str(tmp_path / "blocks"))).new
+
+    assert blocks.labels == single.labels
+    assert blocks.confidence == single.confidence
+
+
+def test_however_rows_are_cut_and_mixed_a_station_gives_the_same_results(tmp_path: Path) -> None:
+    write_samples(tmp_path / "samples", stations=1, samples=300)
+    bench = Bench(question(tmp_path))
+    table = pyarrow.parquet.read_table(tmp_path / "samples")
+    [whole] = replayed(bench, [table.take(np.random.default_rng(1).permutation(len(table)))])
+
+    for step in (1, 7, 100):
+        assert replayed(bench, [table.slice(at, step) for at in range(0, len(table), step)]) == [whole]
+
+
+def replayed(bench: Bench, tables: list[Any]) -> list[bytes]:
+    replay = Replay(bench)
+    said = [one for table in tables for one in replay.feed(rows_of(table))]
+    said.extend(replay.finish())
+    assert len(said) == replay.tally.new.results
+    return [msgspec.json.encode([said, replay.tally])]
 
 
 def test_an_archive_without_the_wanted_columns_says_which(tmp_path: Path) -> None:
