@@ -1,7 +1,8 @@
 """A station without sensors, as a process: puts results, bridges them, and writes down what `put` accepted.
 
-``python -m tests.faults.feeder OUTBOX URL LEDGER [RATE [TIMEOUT_S]]``; SIGTERM = put no more, drain, end. RATE are
-results a second, 0 = as many as it can; TIMEOUT_S is how long it waits for a connection and for receipts.
+``python -m tests.faults.feeder OUTBOX URL LEDGER [RATE [TIMEOUT_S [MOST]]]``; SIGTERM = put no more, drain, end. RATE
+are results a second, 0 = as many as it can; TIMEOUT_S is how long it waits for a connection and for receipts. With
+MOST, results come at RATE whether they can be put or not: so many may wait, what is more is refused and counted.
 The ledger gets ``epoch seq value`` after each `put`, so it never holds a result that was not accepted.
 """
 
@@ -12,6 +13,8 @@ import os
 import random
 import signal
 import sys
+import time
+from collections import deque
 from pathlib import Path
 
 import anyio
@@ -34,6 +37,8 @@ log = logging.getLogger("feeder")
 
 TOPICS = Topics("faults", "feeder")
 _REPORT_EVERY_S = 10.0
+_FLOW_S = 0.01
+_TOGETHER = 100
 
 
 def result(value: int) -> FusedResult:
@@ -43,8 +48,44 @@ def result(value: int) -> FusedResult:
     )
 
 
+class Flood:
+    """Results that come at a rate, whether they can be taken or not.
+
+    Attributes:
+        offered: How many came.
+        refused: Of these, how many found no place to wait.
+    """
+
+    def __init__(self, rate: float, most: int, rng: random.Random) -> None:
+        self.offered = self.refused = 0
+        self._rate, self._most, self._rng = rate, most, rng
+        self._waiting: deque[FusedResult] = deque()
+
+    async def run(self) -> None:
+        """Let them come, until cancelled."""
+        begun_s = time.monotonic()
+        while True:
+            for _ in range(round((time.monotonic() - begun_s) * self._rate) - self.offered):
+                self.offered += 1
+                if len(self._waiting) < self._most:
+                    self._waiting.append(result(self._rng.getrandbits(50)))
+                else:
+                    self.refused += 1
+            await anyio.sleep(_FLOW_S)
+
+    async def take(self) -> list[FusedResult]:
+        """What waits, as many as share a commit."""
+        while not self._waiting:
+            await anyio.sleep(_FLOW_S / 2)
+        return [self._waiting.popleft() for _ in range(min(_TOGETHER, len(self._waiting)))]
+
+    def left(self) -> int:
+        """How many still wait; to be called at the end, when nobody takes them any more."""
+        return len(self._waiting)
+
+
 async def main(arguments: list[str]) -> None:
-    path, url, ledger, rate, timeout_s = [*arguments, *("400", "2.0")[len(arguments) - 3 :]]
+    path, url, ledger, rate, timeout_s, most = [*arguments, *("400", "2.0", "0")[len(arguments) - 3 :]]
     outbox = SqliteOutbox.open(Path(path), clock=SystemClock(), quota=Quota(keep_after_receipt_s=30.0))
     bridge = Bridge(
         connect=lambda will: PahoTransport(
@@ -70,6 +111,7 @@ async def main(arguments: list[str]) -> None:
         resend_after_s=float(timeout_s) / 2,
     )
     rng = random.Random()
+    flood = Flood(float(rate), int(most), rng) if int(most) else None
     book = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     stopping = anyio.Event()
 
@@ -87,8 +129,13 @@ async def main(arguments: list[str]) -> None:
         group.start_soon(stop_on_signal)
         group.start_soon(report)
         group.start_soon(bridge.run)
+        if flood is not None:
+            group.start_soon(flood.run)
         while not stopping.is_set():
-            results = [result(rng.getrandbits(50)) for _ in range(rng.choice((1, 1, 2, 5, 20)))]
+            if flood is not None:
+                results = await flood.take()
+            else:
+                results = [result(rng.getrandbits(50)) for _ in range(rng.choice((1, 1, 2, 5, 20)))]
             try:
                 rows = await anyio.to_thread.run_sync(outbox.put, results)
             except OutboxError as error:  # as the engine does: counted, said, and on with the next
@@ -102,7 +149,9 @@ async def main(arguments: list[str]) -> None:
             )
             os.write(book, "".join(lines).encode())
             bridge.offer(rows)
-            await anyio.sleep(len(rows) / float(rate) if float(rate) else 0)
+            await anyio.sleep(len(rows) / float(rate) if float(rate) and flood is None else 0)
+        if flood is not None:
+            await anyio.Path(f"{ledger}.flood").write_text(f"{flood.offered} {flood.refused + flood.left()}")
         while outbox.stats().rows:
             await anyio.sleep(0.01)
         group.cancel_scope.cancel()
