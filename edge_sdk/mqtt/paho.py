@@ -1,7 +1,7 @@
-"""The transport that stations and monitors use: paho-mqtt in a thread of its own, bridged to anyio in batches.
+"""The transport that stations and monitors use: paho-mqtt on the event loop.
 
-paho's thread puts what arrives into deques and wakes the event loop once per batch. It never reconnects by itself,
-and it acknowledges nothing by itself.
+Connecting happens in a worker thread; from then on the event loop reads, writes and pings. paho never reconnects by
+itself, and it acknowledges nothing by itself.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 _QOS_0_LIMIT = 10_000
 _WAITING_LIMIT = 2 * SEND_WINDOW
+_TICK_S = 1.0
+_GOODBYE_S = 2.0
+_HURRY_S = 0.002  # by then a broker has answered all that it has; TCP by itself would take 0.04 s
 
 
 class PahoTransport:
@@ -84,27 +87,21 @@ class PahoTransport:
         self._aliases: dict[str, int] = {}
         self._alias_limit = 0
         self._client: Client | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._lost: str | None = None
-        self._connected: anyio.Event | None = None
-        # Filled by paho's thread, emptied by the event loop:
-        self._happened: deque[tuple[str, Any, Any]] = deque()
-        self._woken = False
-        # Only the event loop touches these:
+        self._connected, self._closed, self._room = anyio.Event(), anyio.Event(), anyio.Event()
+        self._room_is_awaited = False
         self._inbox: deque[Message] = deque()
         self._arrived = anyio.Event()
         self._subscribing: dict[int, Batch] = {}
-        self._room = anyio.Event()
-        self._wants_room = False
+        self._ticking: asyncio.TimerHandle | None = None
+        self._hurries = False
 
     async def __aenter__(self) -> Self:
         """Connect and wait for CONNACK. Raises TransportError, with the stage that failed."""
-        self._loop = asyncio.get_running_loop()
-        self._connected = anyio.Event()
         try:
             with anyio.fail_after(3 * self._session.connect_timeout_s):
-                self._client = client = await anyio.to_thread.run_sync(self._open, abandon_on_cancel=True)
-                client.loop_start()
+                self._client = await anyio.to_thread.run_sync(self._open, abandon_on_cancel=True)
+                self._attend(self._client)
                 with anyio.fail_after(self._session.connect_timeout_s):
                     await self._connected.wait()
         except TimeoutError:
@@ -174,97 +171,115 @@ class PahoTransport:
         """Whether a certificate or password file has changed since."""
         return self._credentials.have_changed()
 
-    # ---- connecting
+    # ---- the connection's life
 
     def _open(self) -> Client:
         """In a worker thread."""
         client = make_client(self.address, self._session, self._credentials)
+        connect(client, self.address, self._session)
+        return client
+
+    def _attend(self, client: Client) -> None:
+        """From here on everything happens on the event loop."""
+        loop, sock = asyncio.get_running_loop(), client.socket()
+        if sock is None:
+            raise failure(self.address, "TCP", "the connection ended at once. Is it an MQTT broker?")
+
+        def wrote(*_: object) -> None:
+            loop.remove_writer(sock)
+
+        def closes(*_: object) -> None:
+            loop.remove_reader(sock)
+            loop.remove_writer(sock)
+            self._closed.set()
+
+        def read() -> None:
+            client.loop_read()
+            if client.has_more_to_read:
+                loop.call_soon(read)
+            elif len(client.outgoing) and not self._hurries:
+                self._hurries = True
+                loop.call_later(_HURRY_S, hurry)
+
+        def hurry() -> None:
+            self._hurries = False
+            if len(client.outgoing):
+                client.acknowledge_now()
+
+        def tick() -> None:
+            if client.socket() is not None:
+                client.loop_misc()
+                self._ticking = loop.call_later(_TICK_S, tick)
+
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_arrived = self._on_arrived
         client.on_acknowledged = self._on_acknowledged
         client.on_subscribe = self._on_subscribe
-        connect(client, self.address, self._session)
-        return client
+        client.on_socket_register_write = lambda *_: loop.add_writer(sock, client.loop_write)
+        client.on_socket_unregister_write = wrote
+        client.on_socket_close = closes
+        loop.add_reader(sock, read)
+        if client.want_write():
+            loop.add_writer(sock, client.loop_write)
+        tick()
 
     async def _close(self, *, with_will: bool) -> None:
         self._fall("The connection was closed.")
         client, self._client = self._client, None
         if client is None:
             return
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(say_goodbye, client, with_will)
+        if client.socket() is not None:
+            say_goodbye(client, with_will)
+            with anyio.CancelScope(shield=True), anyio.move_on_after(_GOODBYE_S):
+                await self._closed.wait()
+            client.cut()  # where the network does not take our goodbye
+        if self._ticking is not None:
+            self._ticking.cancel()
 
-    # ---- in paho's thread
+    # ---- what paho tells
 
     def _on_connect(
         self, client: paho.Client, userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
-        if not reason.is_failure and isinstance(client, Client):
+        if reason.is_failure:
+            self._fall(str(failure(self.address, "MQTT", f"it refused us: {reason}. {remedy(str(reason))}")))
+        elif isinstance(client, Client):
             self.window = min(SEND_WINDOW, getattr(properties, "ReceiveMaximum", SEND_WINDOW))
             client.outgoing.window = self.window
             self.packet_limit_bytes = getattr(properties, "MaximumPacketSize", None)
             self._alias_limit = getattr(properties, "TopicAliasMaximum", 0) if self._wants_aliases else 0
-        self._wake("connect", reason, flags.session_present)
+        self.session_present = bool(flags.session_present)
+        self._connected.set()
 
     def _on_disconnect(self, client: paho.Client, userdata: Any, flags: Any, reason: ReasonCode, props: Any) -> None:
-        self._wake("disconnect", reason, None)
+        self._fall(str(failure(self.address, "MQTT", f"the connection ended: {reason}.")))
 
     def _on_arrived(self, topic: bytes, payload: bytes, qos: int, retain: bool, mid: int) -> None:
-        if qos == 0 and len(self._happened) + len(self._inbox) > _QOS_0_LIMIT:
+        if qos == 0 and len(self._inbox) > _QOS_0_LIMIT:
             self.dropped += 1
             return
         name = topic.decode("utf-8", "replace")
-        self._wake("message", Message(name, payload, qos, retain, token=(self._client, mid)), None)
+        self._inbox.append(Message(name, payload, qos, retain, token=(self._client, mid)))
+        self._arrived.set()
 
     def _on_acknowledged(self, finished: Sequence[Batch]) -> None:
-        if finished or self._wants_room:
-            self._wake("published", finished, None)
+        for batch in finished:
+            batch.done.set()
+        if self._room_is_awaited:
+            self._room_is_awaited = False
+            self._room.set()
+            self._room = anyio.Event()
 
     def _on_subscribe(
         self, client: paho.Client, userdata: Any, mid: int, reasons: list[ReasonCode], props: Any
     ) -> None:
-        refused = next((reason.value for reason in reasons if reason.is_failure), None)
-        self._wake("subscribe", mid, refused)
+        if batch := self._subscribing.pop(mid, None):
+            batch.left = 0
+            batch.refused = next((reason.value for reason in reasons if reason.is_failure), None)
+            batch.done.set()
 
-    def _wake(self, what: str, first: Any, second: Any) -> None:
-        self._happened.append((what, first, second))
-        if not self._woken and self._loop is not None:
-            self._woken = True
-            try:
-                self._loop.call_soon_threadsafe(self._settle)
-            except RuntimeError:  # the event loop has ended: nobody is left to tell
-                self._loop = None
-
-    # ---- on the event loop
-
-    def _settle(self) -> None:
-        self._woken = False
-        while self._happened:
-            what, first, second = self._happened.popleft()
-            if what == "message":
-                self._inbox.append(first)
-            elif what == "published":
-                for batch in first:
-                    batch.done.set()
-            elif what == "subscribe":
-                if batch := self._subscribing.pop(first, None):
-                    batch.left, batch.refused = 0, second
-                    batch.done.set()
-            elif what == "connect":
-                self.session_present = bool(second)
-                if first.is_failure:
-                    self._fall(str(failure(self.address, "MQTT", f"it refused us: {first}. {remedy(str(first))}")))
-                if self._connected is not None:
-                    self._connected.set()
-            else:
-                self._fall(str(failure(self.address, "MQTT", f"the connection ended: {first}.")))
-        if self._inbox:
-            self._arrived.set()
-        if self._wants_room:
-            self._wants_room = False
-            self._room.set()
-            self._room = anyio.Event()
+    # ---- parts of these
 
     def _fall(self, why: str) -> None:
         """The connection is gone: everybody who waits learns it."""
@@ -276,8 +291,7 @@ class PahoTransport:
         self._subscribing.clear()
         self._arrived.set()
         self._room.set()
-        if self._connected is not None:
-            self._connected.set()
+        self._connected.set()
 
     def _alive(self) -> Client:
         if self._lost is not None:
@@ -297,13 +311,10 @@ class PahoTransport:
 
     async def _wait_for_room(self) -> int:
         """How many messages may be handed to the client, which keeps what the broker does not allow yet."""
-        while True:
-            outgoing = self._alive().outgoing
-            if (room := _WAITING_LIMIT - len(outgoing)) > 0:
-                return room
-            self._wants_room = True  # from here on every acknowledgement tells
-            if len(outgoing) >= _WAITING_LIMIT:
-                await self._room.wait()
+        while (room := _WAITING_LIMIT - len(self._alive().outgoing)) <= 0:
+            self._room_is_awaited = True
+            await self._room.wait()
+        return room
 
     def _packed(self, message: Message, number: int) -> bytes:
         """The packet as it goes out; a topic that has an alias is not named again."""

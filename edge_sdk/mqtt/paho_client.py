@@ -1,10 +1,9 @@
-"""paho's client, made and connected as a transport needs it; every failure says its stage and its remedy. Blocking."""
+"""paho's client, made and connected as a transport needs it; every failure says its stage and its remedy."""
 
 from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,9 +25,8 @@ from edge_sdk.mqtt.transport import BrokerAddress, Message
 SEND_WINDOW = 1000
 """Messages under way at most, unless the broker allows fewer: 2.4 times as fast as 20."""
 
-_GOODBYE_S = 2.0
 _JOINED_BYTES = 64 * 1024
-_READ_AT_ONCE = 1000  # packets, before paho's thread looks after the rest of its work
+_READ_AT_ONCE = 200  # packets, before others on the event loop have their turn
 _DISCONNECT_WITH_WILL = 0x04
 
 
@@ -59,18 +57,18 @@ class Session:
 class Client(paho.Client):
     """paho's client with a quicker way to and from its socket: many packets for each system call.
 
+    It has no thread: once connected it lives on an event loop, which calls `loop_read`, `loop_write` and `loop_misc`.
     It also closes a socket whose TLS handshake fails, which paho forgets: a station that retries would leak.
     """
 
     on_acknowledged: Callable[[Sequence[Batch]], None]
-    """Called in the thread with the batches of which the broker has everything now; often none."""
+    """Called with the batches of which the broker has everything now; often none."""
     on_arrived: Callable[[bytes, bytes, int, bool, int], None]
-    """Called in the thread with topic, payload, quality of service, whether it was retained, and its number."""
+    """Called with topic, payload, quality of service, whether it was retained, and its number."""
     _is_bursting = False
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self._writing = threading.RLock()
         self.outgoing = Outgoing(self._mid_generate, self._put_out, window=SEND_WINDOW)
 
     @contextmanager
@@ -81,24 +79,41 @@ class Client(paho.Client):
             yield
         finally:
             self._is_bursting = False
-            if not self._ssl:  # one thread may read a plain socket while another writes; not so a TLS socket
-                self._packet_write()  # an error is met by paho's thread as well
-            if self._out_packet and self._sockpairW is not None:
-                with suppress(BlockingIOError):  # it is awake already
-                    self._sockpairW.send(b"0")
+            if self._out_packet:
+                self.loop_write()
+
+    @property
+    def has_more_to_read(self) -> bool:
+        """Whether something came that the kernel tells nobody of any more."""
+        sock: Any = self._sock
+        return sock is not None and bool(sock.pending())
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
-        """Take in all that has been read; paho takes one packet each time that its socket is ready."""
+        """Take in what came, up to a limit, and send what that allows to be sent."""
         for _ in range(_READ_AT_ONCE):
-            sock: Any = self._sock
-            if sock is None:
+            if self._sock is None:
                 return MQTTErrorCode.MQTT_ERR_NO_CONN
             code = self._packet_read()
             if code > 0:
                 return self._loop_rc_handle(code)
-            if code == MQTTErrorCode.MQTT_ERR_AGAIN or not sock.pending():
+            if code == MQTTErrorCode.MQTT_ERR_AGAIN or not self.has_more_to_read:
                 break
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
+        return self.loop_write() if self._out_packet else MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def acknowledge_now(self) -> None:
+        """Have TCP acknowledge what came: a broker that collects small packets (Nagle) keeps PUBACKs back for that."""
+        sock: Any = self._sock
+        if sock is not None and hasattr(socket, "TCP_QUICKACK"):
+            with suppress(OSError):  # whoever reads next meets it
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+    def cut(self) -> None:
+        """Close the socket without a word, if it is open."""
+        sock: Any = self._sock
+        if sock is not None:
+            with suppress(OSError):  # it may just have gone by itself, which is what we want
+                sock.shutdown(socket.SHUT_RDWR)
+            self._sock_close()
 
     def _handle_pubackcomp(self, cmd: Any) -> MQTTErrorCode:
         """A PUBACK, and all that came with it; paho would make objects for each and look at everything in flight."""
@@ -107,10 +122,8 @@ class Client(paho.Client):
         if cmd != "PUBACK" or len(packet) < 2:
             return MQTTErrorCode.MQTT_ERR_PROTOCOL  # we publish at QoS 1
         first = int.from_bytes(packet[:2], "big"), packet[2] if len(packet) > 2 else 0
-        finished = self.outgoing.acknowledged([first, *(sock.take_pubacks() if sock is not None else ())])
-        code = self._packet_write() if self._out_packet else MQTTErrorCode.MQTT_ERR_SUCCESS
-        self.on_acknowledged(finished)
-        return max(code, MQTTErrorCode.MQTT_ERR_SUCCESS)
+        self.on_acknowledged(self.outgoing.acknowledged([first, *sock.take_pubacks()]))
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _handle_publish(self) -> MQTTErrorCode:
         """A message at QoS 0 or 1; its properties are passed over, for nothing here asks for any."""
@@ -140,9 +153,8 @@ class Client(paho.Client):
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _packet_write(self) -> MQTTErrorCode:
-        with self._writing:
-            self._join_packets()
-            return super()._packet_write()
+        self._join_packets()
+        return super()._packet_write()
 
     def _put_out(self, packets: bytes | bytearray) -> None:
         self._out_packet.append(_as_one(packets))
@@ -200,7 +212,7 @@ def make_client(address: BrokerAddress, session: Session, credentials: Credentia
 
 
 def connect(client: Client, address: BrokerAddress, session: Session) -> None:
-    """Connect by TCP and TLS and send CONNECT. Raises TransportError with the stage that failed."""
+    """Connect by TCP and TLS and send CONNECT. Blocking. Raises TransportError with the stage that failed."""
     new: dict[str, Any] = {}
     if address.version == "5":
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -225,18 +237,13 @@ def connect(client: Client, address: BrokerAddress, session: Session) -> None:
 
 
 def say_goodbye(client: Client, with_will: bool) -> None:
-    """Say DISCONNECT and wait until the thread has ended; `with_will` = the broker shall publish our will."""
+    """Say DISCONNECT, behind all that waits to be sent; `with_will` = the broker shall publish our will."""
     if with_will and client.protocol != paho.MQTTv5:
-        _cut(client)  # 3.1.1 has no such word: whoever goes without one leaves the will
+        client.cut()  # 3.1.1 has no such word: whoever goes without one leaves the will
     else:
         reason = ReasonCode(PacketTypes.DISCONNECT, identifier=_DISCONNECT_WITH_WILL) if with_will else None
         client.disconnect(reason)
-    thread = client._thread
-    if thread is not None:
-        thread.join(_GOODBYE_S)
-        if thread.is_alive():  # the network does not take our goodbye
-            _cut(client)
-            client.loop_stop()
+        client.loop_write()
 
 
 def failure(address: BrokerAddress, stage: str, why: str) -> TransportError:
@@ -279,13 +286,6 @@ def _variable_length(packet: bytes | bytearray, at: int) -> tuple[int, int]:
 
 def _no_delay(client: paho.Client, userdata: Any, sock: Any) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _cut(client: Client) -> None:
-    sock: Any = client.socket()
-    if sock is not None:
-        with suppress(OSError):  # it may just have gone by itself, which is what we want
-            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _tls_reason(error: ssl.SSLError) -> str:
