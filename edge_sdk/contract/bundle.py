@@ -10,7 +10,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -57,6 +57,11 @@ class Bundle:
         wanted = " ".join(word for word in (precision, format) if word)
         has = (f"{variant.precision} {variant.format}" for variant in self.manifest.variants)
         raise BundleError(f"{self.path.name} has no {wanted} variant. {nearest(wanted, has)} Convert with --format.")
+
+    def without_models(self) -> Bundle:
+        """The same without its models' files: what is wanted of it once one of them is open."""
+        models = {variant.file for variant in self.manifest.variants}
+        return replace(self, files={name: data for name, data in self.files.items() if name not in models})
 
     def array(self, member: str) -> NDArray[np.float32]:
         """A member that is a ``.npy`` array; never unpickled."""

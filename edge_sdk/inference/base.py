@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -61,6 +62,19 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Let go of the runtime's memory."""
+
+
+@runtime_checkable
+class FallsBack(Protocol):
+    """A backend on a delegate, with something else that answers where that fails.
+
+    Attributes:
+        fallback: Why the other answers at the moment; empty while the delegate does.
+        counters: What was counted of losses and returns, by dotted name.
+    """
+
+    fallback: str
+    counters: Counter[str]
 
 
 @runtime_checkable

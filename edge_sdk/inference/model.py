@@ -16,13 +16,12 @@ from edge_sdk.contract.events import ModelInUse
 from edge_sdk.contract.prediction import ContributorState, Prediction
 from edge_sdk.contract.trust import Trust
 from edge_sdk.contract.window import Window
-from edge_sdk.inference.base import Backend, BackendRequest, TakesStored
+from edge_sdk.inference.base import Backend, BackendRequest, FallsBack, TakesStored
 from edge_sdk.inference.delegates import Delegate, wanted
 from edge_sdk.inference.guards import Guards, InputGuard, OutputGuard, refuse_probabilities, sum_tolerance
 from edge_sdk.inference.layout import check_fit
 from edge_sdk.inference.opening import answers_to_checks, judge, open_backend
 from edge_sdk.inference.preprocess import Preprocess
-from edge_sdk.inference.standby import Standby
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ class Model:
 
     Attributes:
         name: The model's name: the name of its contributor.
-        bundle: What was opened.
+        bundle: What was opened; `open` lets go of the models' files.
         backend: The runtime that it really runs on.
     """
 
@@ -107,7 +106,7 @@ class Model:
             bundle, request, runtime=runtime, precision=precision, fallback_cpu=fallback_cpu, order=order
         )
         try:
-            return cls(bundle, backend, fallback=fallback, guards=guards)
+            return cls(bundle.without_models(), backend, fallback=fallback, guards=guards)
         except EdgeError:
             backend.close()
             raise
@@ -115,12 +114,12 @@ class Model:
     @property
     def fallback(self) -> str:
         """What was asked for and does not answer at the moment, and why; empty when all is as asked."""
-        return self._fallback or (self.backend.fallback if isinstance(self.backend, Standby) else "")
+        return self._fallback or (self.backend.fallback if isinstance(self.backend, FallsBack) else "")
 
     @property
     def counters(self) -> dict[str, int]:
         """What was counted of its guards, and of its delegate if it has one; by dotted name, the model at the end."""
-        counted = self._trips + (self.backend.counters if isinstance(self.backend, Standby) else Counter())
+        counted = self._trips + (self.backend.counters if isinstance(self.backend, FallsBack) else Counter())
         return {f"{name}.{self.name}": count for name, count in counted.items()}
 
     def check(self) -> float:

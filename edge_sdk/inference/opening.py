@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,9 @@ from edge_sdk.contract.bundle import Bundle
 from edge_sdk.contract.manifest import Variant
 from edge_sdk.inference.base import Backend, BackendRequest
 from edge_sdk.inference.delegates import runs_here
-from edge_sdk.inference.jobs import Open
-from edge_sdk.inference.standby import Standby
+
+if TYPE_CHECKING:
+    from edge_sdk.inference.standby import Standby
 
 GROUP = "edge_sdk.backends"
 _FORMAT_OF = {"litert": "tflite", "tflite": "tflite", "onnxruntime": "onnx"}
@@ -150,6 +152,9 @@ def _open_on_cpu(bundle: Bundle, runtime: str, variant: Variant, request: Backen
 
 def _open_apart(bundle: Bundle, runtime: str, variant: Variant, request: BackendRequest) -> Standby:
     """Open on delegates in a process of their own, with the CPU beside them."""
+    from edge_sdk.inference.jobs import Open  # a station without delegates does without them
+    from edge_sdk.inference.standby import Standby
+
     try:
         spare = _open_on_cpu(bundle, runtime, variant, request)
     except (BackendUnavailableError, WrongAnswerError) as error:

@@ -22,8 +22,6 @@ from edge_sdk.contract.bundle import Bundle, digest_of, read_bundle
 from edge_sdk.contract.events import Birth
 from edge_sdk.contract.trust import Trust
 from edge_sdk.fusion.base import Fuser
-from edge_sdk.fusion.chain import Chain, Smoothing
-from edge_sdk.fusion.file import read_fusion
 from edge_sdk.inference.delegates import Delegate
 from edge_sdk.inference.model import Model
 from edge_sdk.mqtt.transport import BrokerAddress, Tls
@@ -116,10 +114,14 @@ class Assembly:
     def fuser(self, stream: str, settings: FusionConfig) -> Fuser:
         """Build one fuser. Raises ConfigError for wrong options, PluginError for an unknown name, BundleError."""
         if settings.file is not None:
+            from edge_sdk.fusion.file import read_fusion
+
             return read_fusion(settings.file, self.trust()).open()
         fuser: Fuser = self._plugin(FUSERS, settings.method, settings.options, ["streams", stream, "fusion", "method"])
         if not (settings.temperatures or settings.dwell_s or settings.hysteresis):
             return fuser
+        from edge_sdk.fusion.chain import Chain, Smoothing
+
         smoothing = Smoothing(dwell_s=settings.dwell_s, hysteresis=settings.hysteresis)
         return Chain(settings.method, settings.options, temperatures=settings.temperatures, smoothing=smoothing)
 
@@ -242,6 +244,8 @@ class Assembly:
         """A fusion file is for the models that it was fitted with. Raises ConfigError."""
         if settings.fusion.file is None:
             return
+        from edge_sdk.fusion.file import read_fusion
+
         wanted = read_fusion(settings.fusion.file, self.trust()).contributors
         given = {model.name: model.bundle.digest for model in models}
         wrong = {

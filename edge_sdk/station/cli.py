@@ -126,10 +126,12 @@ def run(config: Path, drain_s: float, log_level: str, log_json: bool, json_file:
     import anyio
 
     from edge_sdk.base import logs
+    from edge_sdk.base.allocator import share_one_heap
     from edge_sdk.base.clock import SystemClock
     from edge_sdk.station.notify import Notifier
     from edge_sdk.station.remote.start import assembled
 
+    share_one_heap()
     logs.configure(log_level, as_json=log_json)
     tail = logs.Tail()
     logging.getLogger().addHandler(tail)

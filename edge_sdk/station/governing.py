@@ -130,13 +130,13 @@ def ladder(model: Model, settings: ModelConfig) -> tuple[str, ...]:
 
     With delegates there is only the one: what a delegate takes of another variant is not known.
     """
-    running, bundle = model.backend.variant, model.bundle
+    running, manifest = model.backend.variant, model.bundle.manifest
     if settings.delegates:
         return (running.precision,)
     smaller = [
         variant
-        for variant in bundle.manifest.variants
-        if variant.format == running.format and len(bundle.files[variant.file]) < len(bundle.files[running.file])
+        for variant in manifest.variants
+        if variant.format == running.format and manifest.files[variant.file].bytes < manifest.files[running.file].bytes
     ]
-    smaller.sort(key=lambda variant: -len(bundle.files[variant.file]))
+    smaller.sort(key=lambda variant: -manifest.files[variant.file].bytes)
     return (running.precision, *(variant.precision for variant in smaller))

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import pairwise
-from statistics import median
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.abc
@@ -30,15 +30,16 @@ from edge_sdk.station.herald import Herald, status_line
 from edge_sdk.station.link import make_bridge
 from edge_sdk.station.notify import Notifier
 from edge_sdk.station.remote.applied import Applied
-from edge_sdk.station.remote.canary import Canary
 from edge_sdk.station.remote.office import Office
 from edge_sdk.station.remote.slots import Change
-from edge_sdk.station.remote.trial import Signs
-from edge_sdk.station.status.facts import Facts
-from edge_sdk.station.status.server import StatusServer
 from edge_sdk.station.vitals import Gauges
 from edge_sdk.station.watchdog import Watchdog
 from edge_sdk.station.works import Works
+
+if TYPE_CHECKING:
+    from edge_sdk.station.remote.canary import Canary
+    from edge_sdk.station.remote.trial import Signs
+    from edge_sdk.station.status.facts import Facts
 
 log = logging.getLogger(__name__)
 
@@ -189,13 +190,15 @@ class Station:
 
     def signs(self) -> Signs:
         """How it does, for a trial."""
+        from edge_sdk.station.remote.trial import Signs
+
         states = self.works.engine.sensors
-        between = [after - before for before, after in pairwise(self._accepted_ns)]
+        between = sorted(after - before for before, after in pairwise(self._accepted_ns))
         return Signs(
             running=frozenset(name for name, state in states.items() if state.value == "running"),
             sensors=frozenset(states),
             accepted=self.counters().get("results.accepted", 0),
-            interval_s=median(between) / 1e9 if between else None,
+            interval_s=between[len(between) // 2] / 1e9 if between else None,
             connected=self.bridge.connected,
         )
 
@@ -232,6 +235,8 @@ class Station:
 
     def facts(self) -> Facts:
         """Everything that the status endpoint tells."""
+        from edge_sdk.station.status.facts import Facts
+
         return Facts(
             birth=self._birth(),
             health=self.health(),
@@ -314,6 +319,8 @@ class Station:
         settings = self.works.assembly.config.status
         if settings is None:
             return
+        from edge_sdk.station.status.server import StatusServer  # a station without it does without it
+
         try:
             await group.start(StatusServer(self.facts, port=settings.port).run, name=StatusServer.name)
         except ConfigError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -16,9 +16,11 @@ from edge_sdk.runtime.counters import Counters
 from edge_sdk.runtime.engine import Engine
 from edge_sdk.runtime.latency import Latency
 from edge_sdk.station.assembly import Assembly
-from edge_sdk.station.governing import Governing
 from edge_sdk.station.planning import schedule
 from edge_sdk.station.vitals import Gauges
+
+if TYPE_CHECKING:
+    from edge_sdk.station.governing import Governing
 
 _DELEGATES_EVERY_S = 0.5
 
@@ -83,12 +85,13 @@ class Works:
                 commit_results=grouping.commit_results,
             )
             self.engine.tap = tap
-            governor = assembly.config.governor
-            self.governing = (
-                Governing(governor, assembly, self.streams, gauges=gauges, clock=clock, noticed=noticed)
-                if governor is not None
-                else None
-            )
+            self.governing: Governing | None = None
+            if assembly.config.governor is not None:
+                from edge_sdk.station.governing import Governing
+
+                self.governing = Governing(
+                    assembly.config.governor, assembly, self.streams, gauges=gauges, clock=clock, noticed=noticed
+                )
             self._opened = opening.pop_all()
 
     @property

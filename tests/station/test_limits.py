@@ -132,7 +132,7 @@ def waiting(directory: Path) -> int:
 
 
 def soak(
-    directory: Path, broker: RunningBroker, *, samples: int, rate_hz: int, backlog: int = 0, limit_mb: float = 5.0
+    directory: Path, broker: RunningBroker, *, samples: int, rate_hz: int, backlog: int = 0, limit_mb: float = 3.0
 ) -> None:
     """So many samples of each of three sensors that are lost at random, while the broker comes and goes.
 
