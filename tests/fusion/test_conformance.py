@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from edge_sdk.base import plugins
 from edge_sdk.contract.prediction import ContributorState, Prediction
 from edge_sdk.fusion.base import Fused, Fuser
+from edge_sdk.fusion.chain import Chain, Conformal, Smoothing
 
 NAMES = ("a", "b", "c", "d")
 CLASSES = 3
@@ -181,3 +184,42 @@ def test_estimates_keep_the_same_laws(name: str, pairs: list[tuple[float, float]
     assert min(v for v, _ in pairs[:3]) - 1e-6 <= fused.value <= max(v for v, _ in pairs[:3]) + 1e-6
     assert fused.std > 0
     assert math.fsum(fused.weights.values()) == pytest.approx(1)
+
+
+@every_fuser
+def test_nothing_grows_however_long_it_fuses(name: str) -> None:
+    chain = Chain(
+        name,
+        temperatures=dict.fromkeys(NAMES, 1.5),
+        smoothing=Smoothing(dwell_s=60, hysteresis=0.1),
+        conformal=Conformal(threshold=0.2, radius=1.0),
+    )
+    there = anything(name, 3)
+
+    def live(begin: int, moments: int) -> int:
+        for t in range(begin, begin + moments):
+            silent = [one for place, one in enumerate(there) if not t >> place & 1]
+            chain.fuse(
+                [
+                    Prediction(
+                        one.model,
+                        t,
+                        t + 1,
+                        state=ContributorState.ABSENT if one in silent else ContributorState.FRESH,
+                        probabilities=one.probabilities,
+                        value=one.value,
+                        std=one.std,
+                    )
+                    for one in there
+                ]
+            )
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = live(1, 64)
+        after = live(65, 256)
+    finally:
+        tracemalloc.stop()
+    assert after - before < 8_000
