@@ -140,7 +140,8 @@ def status(store: Path, database: str | None, json_file: str | None) -> None:
 
     with StoreReader(database or store) as reader:
         counters = reader.counters()
-        fleet = reader.fleet(now_ns=SystemClock().wall_ns())
+        now_ns = SystemClock().wall_ns()
+        fleet = reader.fleet(now_ns=now_ns)
     terminal.write_json(json_file, {"counters": counters, "stations": fleet.stations})
     if json_file != "-":
         terminal.table(
@@ -148,11 +149,12 @@ def status(store: Path, database: str | None, json_file: str | None) -> None:
         )
         terminal.table(
             "Stations",
-            ["station", "state", "label", "confidence", "backlog", "backends"],
+            ["station", "state", "heard", "label", "confidence", "backlog", "backends"],
             [
                 [
                     f"{one.site}/{one.station}",
                     one.state,
+                    _ago(now_ns - one.last_seen_ns),
                     ", ".join(
                         last.label or (f"{last.value:g}" if last.value is not None else "-") for last in one.streams
                     ),
@@ -163,6 +165,14 @@ def status(store: Path, database: str | None, json_file: str | None) -> None:
                 for one in fleet.stations
             ],
         )
+
+
+def _ago(span_ns: int) -> str:
+    seconds = span_ns // 10**9
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit} ago"
+    return f"{max(0, seconds)} s ago"
 
 
 _ROLES = click.Choice(["viewer", "operator", "admin"])
