@@ -6,7 +6,9 @@ GROUP COUNT KEEP_S`` is the child that is measured.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -14,9 +16,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import msgspec
+
 from benchmarks._delivery import typical_result
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.contract.receipt import Receipt
+from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 
@@ -44,7 +49,7 @@ def measure(group: int, count: int, *, keep_s: float = 0.0) -> tuple[float, floa
 
 
 def _feed(directory: str, group: int, count: int, keep_s: float) -> None:
-    results = [typical_result(n) for n in range(group)]
+    results = [_varied(n) for n in range(group)]
     quota = Quota(keep_after_receipt_s=keep_s)
     outbox = SqliteOutbox.open(Path(directory) / "outbox.db", clock=SystemClock(), quota=quota)
     before = _written_bytes()
@@ -53,6 +58,23 @@ def _feed(directory: str, group: int, count: int, keep_s: float) -> None:
         outbox.acknowledge(Receipt(v=1, epoch=outbox.epoch, stored=((1, rows[-1].seq),)))
     print(json.dumps({"bytes": _written_bytes() - before}))
     outbox.close()
+
+
+def _varied(number: int) -> FusedResult:
+    """A typical result with digests and numbers of its own, as real ones have; all alike would flatter us."""
+    rng, typical = random.Random(number), typical_result(number)
+    contributors = tuple(
+        msgspec.structs.replace(
+            one,
+            bundle=f"sha256:{hashlib.sha256(one.model.encode()).hexdigest()}",
+            age_ms=rng.randrange(300),
+            weight=round(rng.random(), 4),
+            confidence=round(rng.random(), 4),
+        )
+        for one in typical.contributors
+    )
+    probabilities = {label: round(rng.random(), 4) for label in typical.probabilities or {}}
+    return msgspec.structs.replace(typical, contributors=contributors, probabilities=probabilities)
 
 
 def _written_bytes() -> int:

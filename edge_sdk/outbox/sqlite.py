@@ -17,6 +17,7 @@ from edge_sdk.contract.envelope import OutboxRow, encode_body
 from edge_sdk.contract.receipt import Receipt
 from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.base import OutboxStats
+from edge_sdk.outbox.body import expanded, squeezed
 from edge_sdk.outbox.epochs import Epochs
 from edge_sdk.outbox.identity import RESERVE, Identity, write_identity
 from edge_sdk.outbox.ledger import Ledger, Spans
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 _READ = (
     "SELECT seq, stream, body, accepted_ns, crc, unsynced FROM results WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"
 )
+_BRACE = ord("{")  # what JSON begins with
 _ENDS = "SELECT (SELECT min(seq) FROM results), (SELECT max(seq) FROM results)"
 
 
@@ -115,6 +117,7 @@ class SqliteOutbox:
         if not results:
             return ()
         encoded = [(result.stream, encode_body(result)) for result in results]
+        stored = [squeezed(body) for _, body in encoded] if self.quota.keep_after_receipt_s else None
         with self._writing:
             now = self._moment()
             marks = [now.mark() if result.clock is ClockState.UNSYNCED else None for result in results]
@@ -122,16 +125,19 @@ class SqliteOutbox:
                 OutboxRow(seq, stream, body, now.wall_ns)
                 for seq, (stream, body) in enumerate(encoded, start=self._ledger.newest + 1)
             ]
+            written = rows
+            if stored is not None:
+                written = [row._replace(body=body) for row, body in zip(rows, stored, strict=True)]
             self._reserve(rows[-1].seq)
             self._room.relax(now.monotonic_ns)
             self._ledger.expire(now.monotonic_ns)
             try:
-                left = self._commit(rows, marks, now)
+                left = self._commit(written, marks, now)
             except OutboxFullError as error:
                 # Without a cause it is the quota. With one, the disk is full.
                 if error.__cause__ is None or not self._room.squeeze(self._db, now.monotonic_ns):
                     raise
-                left = self._commit(rows, marks, now)
+                left = self._commit(written, marks, now)
             self._ledger.deleted(left.deleted)
             self._ledger.give_up(left.given_up, left.count)
             self._ledger.accept(rows[0].seq, rows[-1].seq)
@@ -153,9 +159,11 @@ class SqliteOutbox:
                 except sqlite3.Error as error:
                     raise OutboxError(f"Outbox {self.path} cannot be read: {error}.") from error
             sound = [
-                row if mark is None else self._mended(row, mark)
-                for row, crc, mark in ((OutboxRow._make(one[:4]), one[4], one[5]) for one in found)
-                if is_sound(*row, crc)
+                OutboxRow(seq, stream, body, accepted_ns)
+                if mark is None and body[0] == _BRACE
+                else self._mended(OutboxRow(seq, stream, expanded(body), accepted_ns), mark)
+                for seq, stream, body, accepted_ns, crc, mark in found
+                if is_sound(seq, stream, body, accepted_ns, crc)
             ]
             rows.extend(sound)
             exhausted = len(found) < limit - len(rows) + len(sound)
@@ -262,7 +270,7 @@ class SqliteOutbox:
             self._reader.text_factory = partial(str, encoding="utf-8", errors="replace")
             return self._reader.execute(_READ, (low, high, limit)).fetchall()
 
-    def _mended(self, row: OutboxRow, mark: str) -> OutboxRow:
+    def _mended(self, row: OutboxRow, mark: str | None) -> OutboxRow:
         """The row; with its times repaired, if it came before the clock was set and that is set now."""
         moment = Moment.of_mark(mark)
         if moment is None or self._clock.state() is not ClockState.SYNCED:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +26,7 @@ Open = Callable[..., Outbox]
 
 
 def result(number: int = 0, *, stream: str = "occupancy", padding: int = 0) -> FusedResult:
-    """A fused result whose value is `number`."""
+    """A fused result whose value is `number`; its padding cannot be squeezed much."""
     moment = to_datetime(1_767_225_600_000_000_000 + number * 1_000_000)
     return FusedResult(
         stream=stream,
@@ -33,7 +35,7 @@ def result(number: int = 0, *, stream: str = "occupancy", padding: int = 0) -> F
         clock=ClockState.SYNCED,
         method="weighted_mean",
         value=float(number),
-        flags=("x" * padding,) if padding else (),
+        flags=(b64encode(random.Random(number).randbytes(padding)).decode()[:padding],) if padding else (),
     )
 
 

@@ -197,7 +197,7 @@ def test_a_receipt_of_another_epoch_or_cut_short_asks_for_no_more_than_it_must(
 
 
 def test_kept_rows_give_way_before_any_that_waits(open_outbox: Open) -> None:
-    outbox = open_outbox(bytes=400_000, keep_after_receipt_s=600.0)
+    outbox = open_outbox(bytes=300_000, keep_after_receipt_s=600.0)
     fill(outbox, 10)
     outbox.acknowledge(receipt(outbox, (1, 200)))
 
@@ -217,7 +217,7 @@ def test_on_the_brokers_word_nothing_is_kept(open_outbox: Open) -> None:
 
 
 def test_it_says_which_numbers_can_never_be_sent(open_outbox: Open) -> None:
-    outbox = open_outbox(keep_after_receipt_s=600.0, bytes=400_000, on_full="thin", keep_every=3)
+    outbox = open_outbox(keep_after_receipt_s=600.0, bytes=300_000, on_full="thin", keep_every=3)
     fill(outbox, 5)
     outbox.acknowledge(receipt(outbox, (3, 9)))
     assert list(outbox.gone(1, 100)) == []
