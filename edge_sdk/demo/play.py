@@ -199,7 +199,8 @@ def _accepted(outboxes: Mapping[str, Path]) -> tuple[dict[str, int], dict[str, s
     for name, path in outboxes.items():
         outbox = SqliteOutbox.open(path, clock=SystemClock())
         try:
-            accepted[name], epochs[name] = outbox.stats().newest, outbox.epoch
+            newest = outbox.stats().newest
+            accepted[name], epochs[name] = newest, outbox.epochs.of(newest).id
         finally:
             outbox.close()
     return accepted, epochs

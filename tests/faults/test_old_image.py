@@ -14,6 +14,7 @@ import pytest
 
 from tests.brokers import mosquitto
 from tests.faults.scene import Child, Scene, fresh_seed, wait_for
+from tests.outbox.test_outbox import needs_a_witness
 
 MORE = 150
 
@@ -68,10 +69,12 @@ def put_back(directory: Path, turns: int, seed: int) -> None:
     assert epochs == 1 + turns
 
 
+@needs_a_witness
 def test_nothing_is_lost_or_double_when_an_old_image_is_put_back(tmp_path: Path) -> None:
     put_back(tmp_path, 2, fresh_seed())
 
 
+@needs_a_witness
 @pytest.mark.slow
 def test_the_long_form_of_old_images(tmp_path: Path) -> None:
     put_back(tmp_path, 100, fresh_seed())

@@ -15,7 +15,7 @@ from edge_sdk.outbox.epochs import Epochs
 from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from edge_sdk.outbox.witness import Witness
-from tests.outbox.test_outbox import receipt, result
+from tests.outbox.test_outbox import needs_a_witness, receipt, result
 
 KEEPING = Quota(keep_after_receipt_s=600.0)
 
@@ -50,6 +50,7 @@ def test_every_row_has_one_name_and_the_way_back_is_its_row(lengths: list[int], 
     assert epochs.of(newest) is epochs.current
 
 
+@needs_a_witness
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(["put", "restart", "save", "put back", "kill"]), max_size=12))
 def test_no_name_is_given_twice_whatever_image_is_put_back(tmp_path_factory: object, steps: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from base64 import b64encode
@@ -23,6 +24,10 @@ from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 
 Open = Callable[..., Outbox]
+
+needs_a_witness = pytest.mark.skipif(
+    not os.access("/dev/shm", os.W_OK), reason="an epoch goes on in a new process only where /dev/shm can be written"
+)
 
 
 def result(number: int = 0, *, stream: str = "occupancy", padding: int = 0) -> FusedResult:

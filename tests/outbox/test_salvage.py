@@ -14,7 +14,7 @@ from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.outbox.identity import identity_path, read_identity
 from edge_sdk.outbox.salvage import salvage
 from edge_sdk.outbox.sqlite import SqliteOutbox
-from tests.outbox.test_outbox import receipt, result
+from tests.outbox.test_outbox import needs_a_witness, receipt, result
 
 ROWS = 300
 
@@ -111,6 +111,7 @@ def test_a_sound_file_is_read_whole_page_by_page(tmp_path: Path) -> None:
         assert found.damaged == 0
 
 
+@needs_a_witness
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_a_file_of_zeros_goes_on_above_every_number_given_and_in_its_epoch_where_it_was(
     tmp_path: Path, where: str

@@ -15,13 +15,14 @@ from edge_sdk.base.clock import ClockState, ManualClock
 from edge_sdk.base.errors import ConfigError, OutboxError
 from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
-from tests.outbox.test_outbox import receipt, result, seqs
+from tests.outbox.test_outbox import needs_a_witness, receipt, result, seqs
 
 
 def reopen(path: Path) -> SqliteOutbox:
     return SqliteOutbox.open(path, clock=ManualClock())
 
 
+@needs_a_witness
 def test_epoch_and_rows_outlive_the_process(tmp_path: Path) -> None:
     outbox = reopen(tmp_path / "deep" / "outbox.db")
     put = outbox.put([result(n) for n in range(5)])
@@ -185,6 +186,7 @@ def test_what_was_receipted_is_not_sent_again_by_the_next_process(tmp_path: Path
     outbox.close()
 
 
+@needs_a_witness
 def test_a_flipped_bit_among_the_files_own_numbers_loses_no_row(tmp_path: Path) -> None:
     outbox = SqliteOutbox.open(tmp_path / "outbox.db", clock=ManualClock(), quota=Quota(keep_after_receipt_s=600.0))
     epoch = outbox.epoch
