@@ -1,10 +1,13 @@
 """Live results one by one: committed in groups of 20 with FULL, published singly; against bare paho.
 
-Most of what it costs is the fsync of each group, so the medium decides: `outbox_fsync_per_result` has the count.
+Nothing is published before its commit. As in a station one group is committed, in a thread of its own, while others are
+sent; bare paho publishes from a thread of its own, too. What it costs beside processor time is the fsync of each group,
+so the medium has its say: `outbox_fsync_per_result` has the count.
 """
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from pathlib import Path
@@ -16,26 +19,33 @@ from benchmarks._delivery import EPOCH, TOPICS, bare_paho, bridged_outbox, broke
 from edge_sdk.base.clock import SystemClock
 from edge_sdk.contract.envelope import OutboxRow, encode_body, encode_result
 from edge_sdk.contract.topics import Kind
+from edge_sdk.mqtt.bridge import Bridge
 from edge_sdk.outbox.sqlite import SqliteOutbox
 
 RESULTS = 10_000
+GROUP = 20
 ROUNDS = 5
 AHEAD = 600  # rows that may wait; fewer than the live queue holds
+
+
+def commit(outbox: SqliteOutbox, bridge: Bridge, loop: asyncio.AbstractEventLoop) -> None:
+    """In a thread: commit group after group, and offer each to the bridge once it is on the medium."""
+    results = [typical_result(n) for n in range(GROUP)]
+    for committed in range(0, RESULTS, GROUP):
+        while committed - bridge.counters["bridge.receipted"] > AHEAD:
+            time.sleep(0.001)
+        loop.call_soon_threadsafe(bridge.offer, outbox.put(results))
 
 
 async def live(path: Path, port: int) -> int:
     """Commit and publish; how many went out one by one."""
     outbox = SqliteOutbox.open(path, clock=SystemClock())
     bridge = bridged_outbox(outbox, port)
-    group = [typical_result(n) for n in range(20)]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bridge.run)
         while not bridge.connected:
             await anyio.sleep(0.002)
-        for _ in range(RESULTS // 20):
-            bridge.offer(await anyio.to_thread.run_sync(outbox.put, group))
-            while outbox.stats().rows > AHEAD:
-                await anyio.sleep(0.002)
+        await anyio.to_thread.run_sync(commit, outbox, bridge, asyncio.get_running_loop())
         while outbox.stats().rows:
             await anyio.sleep(0.002)
         tasks.cancel_scope.cancel()

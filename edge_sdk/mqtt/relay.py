@@ -127,8 +127,8 @@ class Relay:
     def take_live(self, *, limit: int, now_ns: int) -> list[OutboxRow]:
         """Rows to send now, one message each; they are in flight from here on."""
         rows = [self._live.popleft()[1] for _ in range(min(limit, len(self._live)))]
-        for row in rows:
-            self._depart(row.seq, row.seq, now_ns)
+        for low, high in runs(row.seq for row in rows):
+            self._depart(low, high, now_ns)
         return rows
 
     def next_backlog(self) -> Ask | None:

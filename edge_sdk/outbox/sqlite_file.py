@@ -39,6 +39,8 @@ CREATE TABLE results (
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 INSERT = "INSERT INTO results (seq, stream, accepted_ns, body, crc, unsynced) VALUES (?, ?, ?, ?, ?, ?)"
+_ONE_MORE = ", (?, ?, ?, ?, ?, ?)"
+_ROWS_AT_ONCE = 32
 
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -76,6 +78,18 @@ def lock(path: Path) -> IO[bytes]:
         guard.close()
         raise OutboxError(f"Outbox {path} is in use by another process. Stop that, or choose another path.") from error
     return guard
+
+
+def insert(db: sqlite3.Connection, rows: Sequence[OutboxRow], marks: Sequence[str | None]) -> None:
+    """Store rows, many in a statement: after each one Python's other threads may keep this one waiting.
+
+    Raises:
+        sqlite3.Error: The medium refuses.
+    """
+    values = parameters(rows, marks)
+    for start in range(0, len(values), _ROWS_AT_ONCE):
+        part = values[start : start + _ROWS_AT_ONCE]
+        db.execute(INSERT + _ONE_MORE * (len(part) - 1), [value for one in part for value in one])
 
 
 def parameters(

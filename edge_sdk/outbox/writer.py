@@ -15,7 +15,7 @@ from edge_sdk.outbox.ledger import Ledger
 from edge_sdk.outbox.meta import SET, epochs_value, receipted_value
 from edge_sdk.outbox.quota import Eviction, Quota
 from edge_sdk.outbox.room import PAGE_BYTES, Room
-from edge_sdk.outbox.sqlite_file import INSERT, parameters
+from edge_sdk.outbox.sqlite_file import INSERT, insert
 
 _SPARE_PAGES = 2, 8  # for the tree above the rows: at least, at most
 _FORGET_AT_ONCE = 10_000
@@ -82,7 +82,7 @@ class Writer:
             if oldest_ns is not None:
                 self._expire(left, oldest_ns)
             self._make_room(rows, left)
-            self._db.executemany(INSERT, parameters(rows, marks))
+            insert(self._db, rows, marks)
             if left.count:
                 self._db.execute(SET, ("dropped", self._ledger.dropped + left.count))
             if now_ns - self._told_receipted_ns > _RECEIPTED_EVERY_S * 1e9:
