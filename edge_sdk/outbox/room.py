@@ -42,6 +42,10 @@ class Room:
         db.execute(f"PRAGMA max_page_count = {self._quota_pages}")
         self._ballast.take()
 
+    def throw_off(self) -> None:
+        """Drop the ballast: without it the file cannot even be opened."""
+        self._ballast.drop()
+
     def free_bytes(self, db: sqlite3.Connection) -> int:
         """What may still be put into the file; below 0 when it is larger than it should be."""
         [pages] = db.execute("PRAGMA page_count").fetchone()

@@ -26,7 +26,7 @@ from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.retime import Moment, retimed
 from edge_sdk.outbox.room import Room
 from edge_sdk.outbox.salvage import is_sound
-from edge_sdk.outbox.sqlite_file import Synchronous, connect, lock, prepare
+from edge_sdk.outbox.sqlite_file import Synchronous, connect, is_full, lock, prepare
 from edge_sdk.outbox.witness import Witness
 from edge_sdk.outbox.writer import Departures, Writer
 
@@ -62,7 +62,11 @@ class SqliteOutbox:
         self._room = Room(path, quota.bytes)
         with ExitStack() as opening:
             opening.enter_context(lock(path))
-            self._identity, self.salvaged = prepare(path)
+            try:
+                self._identity, self.salvaged = prepare(path)
+            except OutboxFullError:
+                self._room.throw_off()
+                self._identity, self.salvaged = prepare(path)
             self.epochs = Epochs(self._identity.epochs)
             try:
                 self._db = opening.enter_context(closing(connect(path, synchronous)))
@@ -252,9 +256,19 @@ class SqliteOutbox:
             return
         identity = Identity(epochs, max(newest + RESERVE, self._identity.reserved))
         try:
+            self._write_down(identity)
+        except OutboxFullError:
+            if not self._room.squeeze(self._db, self._clock.monotonic_ns()):
+                raise
+            self._write_down(identity)
+
+    def _write_down(self, identity: Identity) -> None:
+        try:
             write_identity(self.path, identity)
         except OSError as error:
-            raise OutboxError(f"The identity of outbox {self.path} cannot be written: {error}.") from error
+            kind = OutboxFullError if is_full(error) else OutboxError
+            raise kind(f"The identity of outbox {self.path} cannot be written: {error}.") from error
+        epochs = identity.epochs
         if epochs != self._identity.epochs:
             self._writer.tell_epochs(epochs)
             self._witness.swear_in(self.epochs.current.id, self._ledger.newest)

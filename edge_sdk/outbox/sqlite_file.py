@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import sqlite3
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from edge_sdk.base.durable import sync_directory
-from edge_sdk.base.errors import OutboxError
+from edge_sdk.base.errors import OutboxError, OutboxFullError
 from edge_sdk.base.ids import new_epoch
 from edge_sdk.contract.envelope import OutboxRow
 from edge_sdk.outbox.identity import RESERVE, Identity, read_identity, write_identity
@@ -109,6 +110,7 @@ def prepare(path: Path) -> tuple[Identity, Salvage | None]:
         The identity, and what was saved from a damaged file, if it was one.
 
     Raises:
+        OutboxFullError: The disk is full.
         OutboxError: The file is of a newer software, or the medium refuses.
     """
     try:
@@ -130,8 +132,16 @@ def prepare(path: Path) -> tuple[Identity, Salvage | None]:
             identity = Identity(epochs, _newest_of(path) + RESERVE)
             write_identity(path, identity)
     except (sqlite3.Error, OSError) as error:
-        raise OutboxError(f"Outbox {path} cannot be opened: {error}.") from error
+        kind = OutboxFullError if is_full(error) else OutboxError
+        raise kind(f"Outbox {path} cannot be opened: {error}.") from error
     return identity, saved
+
+
+def is_full(error: sqlite3.Error | OSError) -> bool:
+    """Whether it is for want of room on the disk."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return isinstance(error, sqlite3.OperationalError) and "full" in str(error)
 
 
 def make(

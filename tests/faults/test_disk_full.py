@@ -97,6 +97,31 @@ def test_a_disk_that_others_fill_costs_old_results_and_recovers_when_there_is_ro
     assert outbox.stats().rows > full.rows
 
 
+def test_a_station_that_boots_on_a_full_disk_begins_its_epoch_and_goes_on(small_disk: Path, opened: ExitStack) -> None:
+    quota = Quota(bytes=64 * KIB * KIB)
+    path = small_disk / "outbox.db"
+    with closing(SqliteOutbox.open(path, clock=ManualClock(), quota=quota)) as outbox:
+        for n in range(20):
+            outbox.put([result(n, padding=1000) for _ in range(10)])
+        former = outbox.epoch
+    moved = small_disk / "moved"
+    moved.mkdir()
+    for file in list(small_disk.glob("outbox.db*")):  # another place: as after a boot, nobody vouches for it
+        file.rename(moved / file.name)
+    fill(small_disk)
+
+    outbox = opened.enter_context(closing(SqliteOutbox.open(moved / "outbox.db", clock=ManualClock(), quota=quota)))
+
+    assert outbox.epoch != former
+    accepted = 0
+    for n in range(100):
+        with suppress(OutboxFullError):
+            accepted += len(outbox.put([result(n, padding=1000) for _ in range(10)]))
+    stats = outbox.stats()
+    assert accepted > 0
+    assert stats.rows + stats.dropped == stats.newest == 200 + accepted
+
+
 def test_a_full_disk_is_refused_with_the_cure_when_so_configured(small_disk: Path, opened: ExitStack) -> None:
     outbox = opened.enter_context(
         closing(
