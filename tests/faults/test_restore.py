@@ -110,3 +110,37 @@ async def test_what_the_station_keeps_no_longer_is_told_to_be_gone(tmp_path: Pat
     with StoreReader(tmp_path / "centre" / "monitor.db") as reader:
         assert reader.counters().given_up == 100
         assert reader.counters().missing == 0
+
+
+async def test_a_monitor_that_lost_all_gets_again_what_a_station_keeps_of_its_former_epochs(tmp_path: Path) -> None:
+    clock = ManualClock()
+    world = World(tmp_path / "card", Quota(keep_after_receipt_s=AN_HOUR_S), clock)
+    centre = Centre(world, tmp_path / "centre" / "monitor.db")
+    with closing(world.outbox):
+        bridge = world.bridge()
+        store, ingest = centre.open()
+        async with running(ingest.run, bridge.run):
+            await until(lambda: bridge.connected)
+            await world.put(bridge, *range(100))
+            await until(lambda: world.outbox.stats().rows == 0)
+            ingest.stop()
+        store.close()
+    centre.put_back(None)
+    shutil.copytree(tmp_path / "card", tmp_path / "clone")
+    broker, world = world.broker, World(tmp_path / "clone", Quota(keep_after_receipt_s=AN_HOUR_S), clock)
+    world.broker = broker
+    clock.advance(60)
+
+    with closing(world.outbox):
+        assert len(world.outbox.epochs.former) == 1
+        await world.put(None, *range(50))
+        bridge = world.bridge()
+        store, ingest = centre.open()
+        async with running(ingest.run, bridge.run):
+            await until(lambda: len(centre.stored()) == 150)
+            await until(lambda: world.outbox.stats().rows == 0)
+            ingest.stop()
+        store.close()
+
+    assert centre.stored() == sorted([*range(1, 101), *range(1, 51)]), "each under the number of its epoch"
+    assert bridge.counters["bridge.asked_again"] == 100
