@@ -1,8 +1,8 @@
 """Live results one by one: committed in groups of 20 with FULL, published singly; against bare paho.
 
-Nothing is published before its commit. As in a station one group is committed, in a thread of its own, while others are
-sent; bare paho publishes from a thread of its own, too. What it costs beside processor time is the fsync of each group,
-so the medium has its say: `outbox_fsync_per_result` has the count.
+Nothing is published before its commit. One group is committed, in a thread of its own, while others are sent; bare paho
+publishes from a thread of its own, too. (A station's commits take a turn on its event loop between two of them, which
+costs a fifth at such a rate.) Each group costs an fsync, so the medium has its say, too: `outbox_fsync_per_result`.
 """
 
 from __future__ import annotations

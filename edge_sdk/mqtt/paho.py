@@ -177,6 +177,9 @@ class PahoTransport:
         """In a worker thread."""
         client = make_client(self.address, self._session, self._credentials)
         connect(client, self.address, self._session)
+        if self._lost is not None:  # nobody has waited for it
+            say_goodbye(client, with_will=False)
+            client.cut()
         return client
 
     def _attend(self, client: Client) -> None:
