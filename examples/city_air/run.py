@@ -35,6 +35,7 @@ from edge_sdk.inference.model import Model
 from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.windowing.align import Aligner, Moment
 from edge_sdk.windowing.windower import Windower
+from examples import kept
 from examples.city_air import boosting, local
 from examples.city_air.data import CHANNELS, HOUR_NS, Station, load, stations
 from examples.city_air.encoders import AHEAD, NOW, Encoders, Shape, train
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         answer = solve(given.data, groups, given.work or Path(folder), ahead=given.ahead, shape=shape)
     name = f"results_{given.ahead}h.json" if given.ahead else "results.json"
     target = given.json or Path(__file__).with_name(name)
-    target.write_bytes(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
+    kept.write(answer, target)
     show(answer)
 
 
@@ -237,9 +238,9 @@ def said(
         moments += aligner.push(prediction)
     moments += aligner.flush()
     truth = station.truth(np.array([moment.t_ns for moment in moments], dtype=np.int64), ahead)
-    kept = [(moment, value) for moment, value in zip(moments, truth.tolist(), strict=True) if np.isfinite(value)]
-    answers = [value for _, value in kept]
-    return recorded([moment for moment, _ in kept], kinds, answers, [name] * len(kept), unit="µg/m³")
+    known = [(moment, value) for moment, value in zip(moments, truth.tolist(), strict=True) if np.isfinite(value)]
+    answers = [value for _, value in known]
+    return recorded([moment for moment, _ in known], kinds, answers, [name] * len(known), unit="µg/m³")
 
 
 def through_pipeline(

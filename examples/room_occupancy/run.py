@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from edge_sdk.base import terminal
@@ -32,6 +31,7 @@ from edge_sdk.inference.model import Model
 from edge_sdk.runtime.pipeline import Pipeline
 from edge_sdk.windowing.align import Aligner, Moment
 from edge_sdk.windowing.windower import Windower
+from examples import kept
 from examples.room_occupancy import local
 from examples.room_occupancy.data import CHANNELS, LABELS, Room, day_of, load
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             answer = solve(room, days, Path(folder))
     else:
         answer = solve(room, days, given.work)
-    given.json.write_bytes(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
+    kept.write(answer, given.json)
     show(answer)
 
 

@@ -32,6 +32,7 @@ from edge_sdk.fusion.chain import Chain
 from edge_sdk.fusion.file import FusionSpec
 from edge_sdk.inference.model import Model
 from edge_sdk.runtime.pipeline import Pipeline
+from examples import kept
 from examples.smartwatch import local
 from examples.smartwatch.data import played
 
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"no such people: {unknown}; there are {sorted(people)}")
     with tempfile.TemporaryDirectory() as folder:
         answer = solve(recordings, groups, given.work or Path(folder))
-    given.json.write_bytes(msgspec.json.format(msgspec.json.encode(answer), indent=1) + b"\n")
+    kept.write(answer, given.json)
     show(answer)
 
 
