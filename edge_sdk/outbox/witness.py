@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import mmap
 import os
 import random
 import stat
@@ -39,7 +38,7 @@ class Witness:
         self._text = str(path.absolute())
         name = hashlib.sha256(self._text.encode()).hexdigest()[:24]
         self._file = directory / f"{_PREFIX}{os.geteuid()}-{name}"
-        self._memory: mmap.mmap | None = None
+        self._handle: int | None = None
 
     def speaks_for(self, epoch: str, newest: int) -> bool:
         """Whether the outbox that was here had this epoch, and gave no number above `newest`."""
@@ -50,34 +49,42 @@ class Witness:
 
     def swear_in(self, epoch: str, newest: int) -> None:
         """Remember from now on. Where there is no such memory, nobody will speak for the outbox."""
+        self.close()
         try:
             _sweep(self._file)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            handle = os.open(self._file, flags, 0o600)
-            try:
-                if not _is_ours(os.fstat(handle)):
-                    return
-                os.ftruncate(handle, _BYTES)
-                memory = mmap.mmap(handle, _BYTES)
-            finally:
+            handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            if not _is_ours(os.fstat(handle)):
                 os.close(handle)
-            said = self._said(epoch)
-            memory[:] = (_NEWEST.pack(newest) + said).ljust(_BYTES, b"\0")
-        except (OSError, ValueError) as error:
-            log.info("outbox has no witness", extra={"reason": str(error)})
-            return
-        self._memory = memory
+                return
+            self._handle = handle
+            text = (_NEWEST.pack(newest) + self._said(epoch)).ljust(_BYTES, b"\0")
+            if len(text) > _BYTES or os.pwrite(handle, text, 0) < _BYTES:
+                self._dismiss("there is no room for it")
+        except OSError as error:
+            self._dismiss(str(error))
 
     def saw(self, newest: int) -> None:
         """Numbers up to `newest` were given."""
-        if self._memory is not None:
-            _NEWEST.pack_into(self._memory, 0, newest)
+        if self._handle is None:
+            return
+        try:
+            os.pwrite(self._handle, _NEWEST.pack(newest), 0)
+        except OSError as error:
+            self._dismiss(str(error))
 
     def close(self) -> None:
         """Let go of the memory; what it holds stays."""
-        if self._memory is not None:
-            self._memory.close()
-            self._memory = None
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    def _dismiss(self, why: str) -> None:
+        """A witness that does not know the newest number must not speak."""
+        log.info("outbox has no witness", extra={"reason": why})
+        if self._handle is not None:
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
+            self.close()
 
     def _said(self, epoch: str) -> bytes:
         return f"{epoch} {boot_id()} {self._text}".encode()
