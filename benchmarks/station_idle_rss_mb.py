@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks._installed import compile_ours
 from benchmarks._models import three_small
 from edge_sdk.contract.bundle import Bundle, write_bundle
 
@@ -72,6 +73,7 @@ def configured(directory: Path, bundles: dict[str, Bundle]) -> Path:
 
 
 def main() -> None:
+    compile_ours()
     memory, idle = [], []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

@@ -16,6 +16,7 @@ import msgspec
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from benchmarks._installed import compile_ours
 from benchmarks._models import three_small
 from edge_sdk.contract.bundle import Bundle, write_bundle
 from tests.brokers import mosquitto
@@ -95,6 +96,7 @@ def seconds_to_first(command: Sequence[str], port: int) -> float:
 
 
 def main() -> None:
+    compile_ours()
     taken = []
     with tempfile.TemporaryDirectory() as name, mosquitto(Path(name) / "broker") as broker:
         directory = Path(name)

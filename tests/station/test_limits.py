@@ -1,4 +1,4 @@
-"""A station on a small board: 256 MB, and three days in two minutes."""
+"""A station on a small board: 256 MB, and three days in five minutes."""
 
 from __future__ import annotations
 
@@ -194,5 +194,5 @@ def test_memory_and_descriptors_stay_flat_while_sensors_and_broker_come_and_go(
 
 @pytest.mark.slow
 def test_three_days_of_it(tmp_path: Path, broker: RunningBroker) -> None:
-    """72 hours at 1 Hz are 259,200 samples of each sensor."""
-    soak(tmp_path, broker, samples=259_200, rate_hz=2000, backlog=2000, limit_mb=3.0)
+    """72 hours at 1 Hz are 259,200 samples of each sensor; twice as fast, it is the backlog in memory that is seen."""
+    soak(tmp_path, broker, samples=259_200, rate_hz=1000, backlog=2000, limit_mb=2.0)
