@@ -42,6 +42,14 @@ def test_a_model_answers_what_arithmetic_says(bundle: Bundle, runtime: str) -> N
     assert model.in_use().runtime.startswith(runtime)
 
 
+def test_an_open_model_keeps_what_it_can_be_checked_with_and_no_models_files(bundle: Bundle) -> None:
+    model = Model.open(bundle)
+
+    assert set(model.bundle.files) == {"check-input.npy", "check-output.npy"}
+    assert model.bundle.digest == bundle.digest
+    assert model.check() < 1e-5
+
+
 def test_a_temperature_above_one_makes_the_answer_softer(tmp_path: Path) -> None:
     sharp = Model.open(tiny_bundle(tmp_path / "sharp.edge")).predict(window()).probabilities
     soft = Model.open(tiny_bundle(tmp_path / "soft.edge", temperature=3.0)).predict(window()).probabilities

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,20 @@ def test_a_station_that_allows_nothing_does_not_even_listen(config: Path, broker
             heard = len(ear.said)
 
     assert not operator.answers(command)
+
+
+def test_a_reload_may_allow_what_was_not_at_the_start(config: Path, broker: RunningBroker) -> None:
+    with listening(broker.port) as ear, running(config) as station:
+        ear.wait_for("/result/level")
+        allow(config, "[ping]")
+        station.process.send_signal(signal.SIGHUP)
+        operator, sent = Operator(ear), list[str]()
+
+        def is_answered() -> bool:  # what is sent before it listens is lost
+            sent.append(operator.send("ping"))
+            return any(operator.answers(one) for one in sent)
+
+        wait_for(is_answered)
 
 
 def test_a_retained_command_is_refused(config: Path, broker: RunningBroker) -> None:
