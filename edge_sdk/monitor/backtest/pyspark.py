@@ -13,11 +13,14 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+from py4j.protocol import Py4JError
 from pyspark import SparkFiles
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
-from edge_sdk.monitor.archive import Found, found_batch, stations_of, tally_batch
+from edge_sdk.base.errors import ConfigError
+from edge_sdk.monitor.archive import WANTED, Found, found_batch, stations_of, tally_batch
 from edge_sdk.monitor.backtest.replay import Bench, Question, Replay
 from edge_sdk.monitor.backtest.tally import Tally
 
@@ -51,11 +54,24 @@ def run_spark(
         master: ``local[2]``, ``spark://HOST:PORT`` …; the workers need this package and pyarrow.
         partitions: How many tasks; 0 = twice the cores that there are.
         keep: Write the results below here, as Parquet; None = they are counted alone.
+
+    Raises:
+        BundleError: A bundle must not be used; it is opened here first.
+        ConfigError: The archive cannot be read, or Spark fails.
     """
-    with _session(master) as session, _sent(session, question) as there:
-        rows = _samples(session.read.parquet(samples))
+    Bench(question)
+    with _plainly(f"The back-test failed on Spark at {master}"), _session(master) as session:
+        return _counted(session, question, samples, deployed, partitions, keep)
+
+
+def _counted(
+    session: SparkSession, question: Question, samples: str, deployed: str | None, partitions: int, keep: Any
+) -> Tally:
+    with _sent(session, question) as there:
+        rows = _samples(_read(session, samples, WANTED))
         if deployed:
-            rows = rows.unionByName(_results(session.read.parquet(deployed), question.stream), allowMissingColumns=True)
+            found = _results(_read(session, deployed, ("station", "t", "label")), question.stream)
+            rows = rows.unionByName(found, allowMissingColumns=True)
         tasks = partitions or 2 * session.sparkContext.defaultParallelism
         ordered = rows.repartition(tasks, "site", "station").sortWithinPartitions("site", "station", "t")
         is_kept = keep is not None
@@ -113,6 +129,30 @@ def _sent(session: SparkSession, question: Question) -> Iterator[Question]:
             bundles=tuple(send(path, number) for number, path in enumerate(question.bundles, 1)),
             fusion=send(question.fusion, 0) if question.fusion else None,
         )
+
+
+@contextmanager
+def _plainly(what: str) -> Iterator[None]:
+    """Say what Spark says in one line; the whole is the cause."""
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        causes = [line for line in lines if line.startswith("Caused by: ") or ("Error: " in line and line[0].isalpha())]
+        reason = (causes or lines or [type(error).__name__])[-1 if causes else 0].removeprefix("Caused by: ")
+        raise ConfigError(f"{what}: {reason[:300].rstrip('.')}. Spark's own log says more.") from error
+
+
+def _read(session: SparkSession, place: str, wanted: tuple[str, ...]) -> DataFrame:
+    there = place.replace("s3://", "s3a://", 1) if place.startswith("s3://") else place  # as Hadoop calls it
+    with _plainly(f"{place} cannot be read as Parquet"):
+        found = session.read.parquet(there)
+    if missing := [name for name in wanted if name not in found.columns]:
+        raise ConfigError(
+            f"{place} has no column {', '.join(missing)}; wanted are {', '.join(wanted)}. "
+            f"There are: {', '.join(found.columns)}."
+        )
+    return found
 
 
 def _samples(found: DataFrame) -> DataFrame:

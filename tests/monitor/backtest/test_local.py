@@ -25,9 +25,10 @@ from tests.models import tiny_bundle
 from tests.monitor.backtest.samples import in_blocks, write_samples
 
 
-def question(directory: Path, *, seed: int = 0, name: str = "new.edge") -> Question:
+def question(directory: Path, *, seed: int = 0, name: str = "new.edge", model: str = "tiny") -> Question:
     key = SigningKey.new()
-    tiny_bundle(directory / name, seed=seed, key=key)
+    directory.mkdir(exist_ok=True)
+    tiny_bundle(directory / name, name=model, seed=seed, key=key)
     return Question(bundles=(str(directory / name),), keys=(key.public.text,))
 
 
