@@ -94,7 +94,10 @@ def train(x: NDArray[np.float32], y: NDArray[np.int64]) -> Discriminant:
     seen = np.unique(y)
     fitted = LinearDiscriminantAnalysis(priors=np.full(len(seen), 1 / len(seen))).fit(features, y)
     weights, bias = np.zeros((length * channels, len(LABELS))), np.full(len(LABELS), -50.0)
-    weights[:, seen], bias[seen] = pooling @ fitted.coef_.T, fitted.intercept_
+    coefficients, intercepts = fitted.coef_, fitted.intercept_
+    if len(seen) == 2:  # of two classes the first is what the second is measured from
+        coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.append(0.0, intercepts)
+    weights[:, seen], bias[seen] = pooling @ coefficients.T, intercepts
     shift = weights[:, seen].mean(axis=1, keepdims=True)  # the softmax does not see it, the quantizer does
     weights[:, seen] -= shift
     bias[seen] -= bias[seen].mean()

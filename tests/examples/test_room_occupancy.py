@@ -46,3 +46,16 @@ def test_three_people_in_the_dark_are_seen_by_the_others() -> None:
     assert fused.accuracy is not None
     assert fused.accuracy > light.accuracy + 0.05
     assert max(spec.options["inner_weights"], key=spec.options["inner_weights"].get) == "light"
+
+
+@pytest.mark.parametrize("people", [(0, 1), (0, 2, 3), (0, 1, 2, 3)])
+def test_a_model_tells_as_many_numbers_of_people_apart_as_it_has_seen(people: tuple[int, ...]) -> None:
+    y = np.resize(np.array(people, dtype=np.int64), 120)
+    x = np.random.default_rng(0).normal(size=(120, 16, 2)).astype(np.float32) + 3.0 * y[:, None, None].astype(
+        np.float32
+    )
+
+    said = local.train(x[:60], y[:60]).probabilities(x[60:])
+
+    assert (said.argmax(axis=1) == y[60:]).mean() > 0.9
+    np.testing.assert_allclose(said.sum(axis=1), 1.0)
