@@ -50,6 +50,7 @@ class Model:
         n_answers = int(np.prod(backend.variant.outputs[0].shape))
         self._reconstructs = manifest.reconstructs
         self._direct = backend if isinstance(backend, TakesStored) and not self._reconstructs else None
+        self._wavering = backend if isinstance(backend, FallsBack) else None  # asked once: it is asked for each result
         self._stored = self._preprocess.into(backend.variant.inputs[0])
         n_wanted = len(manifest.labels) if self._classifies else 1
         if self._reconstructs:
@@ -114,12 +115,12 @@ class Model:
     @property
     def fallback(self) -> str:
         """What was asked for and does not answer at the moment, and why; empty when all is as asked."""
-        return self._fallback or (self.backend.fallback if isinstance(self.backend, FallsBack) else "")
+        return self._fallback or (self._wavering.fallback if self._wavering is not None else "")
 
     @property
     def counters(self) -> dict[str, int]:
         """What was counted of its guards, and of its delegate if it has one; by dotted name, the model at the end."""
-        counted = self._trips + (self.backend.counters if isinstance(self.backend, FallsBack) else Counter())
+        counted = self._trips + (self._wavering.counters if self._wavering is not None else Counter())
         return {f"{name}.{self.name}": count for name, count in counted.items()}
 
     def check(self) -> float:
