@@ -46,7 +46,7 @@ def test_a_directory_with_the_same_members_is_the_same_bundle(signed: Bundle, ke
     assert read_bundle(tmp_path / "tiny", Trust((key.public,))).digest == signed.digest
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_change_of_any_byte_is_refused(signed: Bundle, key: SigningKey, tmp_path: Path, data: st.DataObject) -> None:
     raw = bytearray(signed.path.read_bytes())
@@ -60,7 +60,7 @@ def test_a_change_of_any_byte_is_refused(signed: Bundle, key: SigningKey, tmp_pa
         read_bundle(tmp_path / "bad.edge", Trust(allow_unsigned=True))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(keep=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_bundle_says_so(signed: Bundle, key: SigningKey, tmp_path: Path, keep: float) -> None:
     raw = signed.path.read_bytes()

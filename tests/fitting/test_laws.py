@@ -54,7 +54,7 @@ def alike(one: Fused, other: Fused) -> None:
 
 
 @pytest.mark.parametrize(("task", "title"), EVERY)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(at=st.integers(0, 119), order=st.randoms(), state=st.sampled_from(NOT_FRESH), out=st.integers(0, 1))
 def test_order_changes_nothing_who_is_not_fresh_says_nothing_and_shares_are_whole(
     task: str, title: str, at: int, order: Any, state: ContributorState, out: int

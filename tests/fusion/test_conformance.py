@@ -77,7 +77,7 @@ def anything(name: str, n: int) -> list[Prediction]:
 
 
 @every_classifier
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=opinions)
 def test_probabilities_and_weights_sum_to_one(name: str, rows: list[Any]) -> None:
     fused = fuser(name).fuse(classes(rows))
@@ -91,7 +91,7 @@ def test_probabilities_and_weights_sum_to_one(name: str, rows: list[Any]) -> Non
 
 
 @every_classifier
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=opinions, order=st.randoms())
 def test_the_order_of_contributors_does_not_matter(name: str, rows: list[Any], order: Any) -> None:
     given_ones = classes(rows)
@@ -101,7 +101,7 @@ def test_the_order_of_contributors_does_not_matter(name: str, rows: list[Any], o
 
 
 @every_classifier
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=opinions, other=distributions, state=st.sampled_from(NOT_FRESH))
 def test_what_is_not_fresh_counts_for_nothing(name: str, rows: list[Any], other: Any, state: Any) -> None:
     there = classes(rows[:3])
@@ -110,7 +110,7 @@ def test_what_is_not_fresh_counts_for_nothing(name: str, rows: list[Any], other:
 
 
 @every_classifier
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(row=distributions.filter(lambda row: row.min() > 0.01))
 def test_one_alone_is_believed_about_its_first_choice(name: str, row: Any) -> None:
     fused = fuser(name).fuse(classes([row]))
@@ -120,7 +120,7 @@ def test_one_alone_is_believed_about_its_first_choice(name: str, row: Any) -> No
 
 
 @every_classifier
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=opinions)
 def test_one_that_knows_nothing_changes_nobody_s_mind(name: str, rows: list[Any]) -> None:
     there = classes(rows[:3])
@@ -169,7 +169,7 @@ def test_fusing_twice_gives_the_same(name: str) -> None:
 
 
 @every_estimator
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(pairs=measures, order=st.randoms(), state=st.sampled_from(NOT_FRESH))
 def test_estimates_keep_the_same_laws(name: str, pairs: list[tuple[float, float]], order: Any, state: Any) -> None:
     there = values(pairs[:3])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -142,7 +142,6 @@ def test_the_median_withstands_a_fool() -> None:
 
 
 @given(v=st.floats(-10, 10), stds=st.lists(st.floats(0.1, 10), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_covariance_intersection_never_claims_more_than_its_best_contributor(v: float, stds: list[float]) -> None:
     fused = answer(CovarianceIntersection(), [value(f"m{i}", v, std) for i, std in enumerate(stds)])
     assert fused.std is not None

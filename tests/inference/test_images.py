@@ -49,7 +49,7 @@ def test_nearest_takes_the_pixel_under_the_centre() -> None:
     np.testing.assert_array_equal(_resized("nearest", 12, 16), IMAGE[1::2, 1::2])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["antialias", "bilinear", "nearest"]))
 def test_an_even_image_stays_even_in_any_size(height: int, width: int, method: str) -> None:
     even = np.full((2, HEIGHT * WIDTH, 1), 7.0, np.float32)

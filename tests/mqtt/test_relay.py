@@ -123,7 +123,7 @@ class Delivery(RuleBasedStateMachine):
 
 
 TestDelivery = Delivery.TestCase
-TestDelivery.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestDelivery.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_live_rows_leave_in_order() -> None:

@@ -51,7 +51,7 @@ def test_every_row_has_one_name_and_the_way_back_is_its_row(lengths: list[int], 
 
 
 @needs_a_witness
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from(["put", "restart", "save", "put back", "kill"]), max_size=12))
 def test_no_name_is_given_twice_whatever_image_is_put_back(tmp_path_factory: object, steps: list[str]) -> None:
     directory: Path = tmp_path_factory.mktemp("card")  # type: ignore[attr-defined]

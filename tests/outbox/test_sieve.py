@@ -17,7 +17,7 @@ _STEP = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(_STEP, max_size=12), st.integers(1, 30_000), st.integers(0, 30_000))
 def test_a_sieve_is_a_set_of_numbers(steps: list[tuple[str, int, int, int]], low: int, more: int) -> None:
     sieve, ranges = Sieve(), Ranges()

@@ -76,7 +76,7 @@ def fed(parser: Parser, parts: Iterable[bytes]) -> list[Sequence[float]]:
 
 
 @pytest.mark.parametrize("name", sorted(PARSERS))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(stream=STREAMS, cuts=st.lists(st.integers(0, 10_000), max_size=8))
 def test_any_bytes_in_any_pieces_give_the_same_rows_and_the_same_counts(
     name: str, stream: bytes, cuts: list[int]
@@ -91,7 +91,7 @@ def test_any_bytes_in_any_pieces_give_the_same_rows_and_the_same_counts(
     assert not any(all(math.isnan(value) for value in row) for row in rows) or name == "csv"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(stream=STREAMS, cuts=st.lists(st.integers(0, 10_000), max_size=8))
 def test_every_byte_is_in_a_frame_or_skipped_or_pending(stream: bytes, cuts: list[int]) -> None:
     for size, header, sound in ((10, b"\xaa\xc0", lambda f: f[9] == 0xAB), (4, b"BM", lambda f: True)):
@@ -103,7 +103,7 @@ def test_every_byte_is_in_a_frame_or_skipped_or_pending(stream: bytes, cuts: lis
         assert len(frames) * size + counters["bytes.skipped"] + splitter.pending == len(stream)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(stream=STREAMS, cuts=st.lists(st.integers(0, 10_000), max_size=8))
 def test_every_line_is_a_row_or_counted(stream: bytes, cuts: list[int]) -> None:
     parser = CsvParser(("a", "b"), limit=60)
@@ -116,7 +116,7 @@ def test_every_line_is_a_row_or_counted(stream: bytes, cuts: list[int]) -> None:
     assert len(rows) + counted + parser.counters["lines.too_long"] >= len([line for line in lines[1:] if line])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     noise=st.lists(st.binary(max_size=25).filter(lambda b: b"\xaa" not in b), min_size=4, max_size=4),
     values=st.lists(st.tuples(st.integers(0, 9990), st.integers(0, 9990)), min_size=3, max_size=3),

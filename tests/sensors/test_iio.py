@@ -128,7 +128,7 @@ def test_a_scan_element_of_another_form_is_refused(spoilt: str) -> None:
         Element.parse(spoilt)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     storage=st.sampled_from([8, 16, 32, 64]),
     order=st.sampled_from(["le", "be"]),

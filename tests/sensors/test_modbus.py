@@ -91,7 +91,7 @@ def test_neighbours_are_read_together_and_nothing_else_is() -> None:
     assert spans(registers) == [Span("holding", 0, 3), Span("holding", 4, 1), Span("input", 2, 1)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.builds(

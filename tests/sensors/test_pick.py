@@ -86,7 +86,7 @@ documents: Any = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(document=documents, path=st.sampled_from(["", "a", "a.b", "a.b.0", "0.a", "b.a.b", ".", "a..b"]))
 def test_any_document_gives_finite_numbers_or_nothing(document: object, path: str) -> None:
     row = Pick({"c": path}, counters=Counter()).row(document)

@@ -53,7 +53,7 @@ def test_rows_of_a_burst_without_a_rate_are_spread_over_the_time_since_the_last(
     assert times.tolist() == [START + SECOND * n // 4 for n in (1, 2, 3, 4)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     bursts=st.lists(st.tuples(st.integers(1, 50), st.integers(1_000_000, 20 * SECOND)), min_size=2, max_size=30),
     rate_hz=st.sampled_from([None, 0.1, 1.0, 50.0]),

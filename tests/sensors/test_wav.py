@@ -90,7 +90,7 @@ async def test_a_file_that_becomes_shorter_while_it_plays_is_a_lost_sensor(tmp_p
         await sensor.run(ignore)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     head=st.binary(max_size=80),
     cut=st.integers(0, 80),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,7 +16,6 @@ def window(samples: object) -> Window:
     return Window(sensor="thing", start_ns=0, end_ns=10**9, samples=np.asarray(samples, np.float32))
 
 
-@settings(deadline=None)
 @given(arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(1, 4)), elements=st.floats(-1e6, 1e6, width=32)))
 def test_each_channel_is_told_by_its_mean_and_spread(
     samples: np.ndarray[tuple[int, int], np.dtype[np.float32]],

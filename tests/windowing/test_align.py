@@ -43,7 +43,7 @@ def told(moments: list[Moment]) -> list[tuple[int, tuple[str, ...]]]:
     order=st.randoms(),
     max_age=st.integers(0, 4),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_on_all_gives_what_the_oracle_says_however_contributors_interleave(
     ends: dict[str, list[int]], order: Any, max_age: int
 ) -> None:
@@ -72,7 +72,7 @@ some_ends = st.fixed_dictionaries({name: st.sets(st.integers(1, 25), max_size=15
 
 
 @given(ends=some_ends, order=st.randoms(), max_age=st.integers(0, 4), tolerance=st.integers(0, 4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_basepad_gives_what_the_oracle_says_however_contributors_interleave(
     ends: dict[str, list[int]], order: Any, max_age: int, tolerance: int
 ) -> None:
@@ -86,7 +86,7 @@ def test_basepad_gives_what_the_oracle_says_however_contributors_interleave(
 
 
 @given(ends=some_ends, order=st.randoms(), max_age=st.integers(0, 4), tick=st.integers(1, 7))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_ticks_are_what_the_oracle_says_however_contributors_interleave(
     ends: dict[str, list[int]], order: Any, max_age: int, tick: int
 ) -> None:
@@ -105,7 +105,7 @@ def test_ticks_are_what_the_oracle_says_however_contributors_interleave(
 
 
 @given(words=st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 3)), max_size=40), max_age=st.integers(0, 4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_on_any_gives_a_moment_for_each_word_that_is_not_late_and_late_words_serve_the_next(
     words: list[tuple[str, int]], max_age: int
 ) -> None:
@@ -135,7 +135,7 @@ def test_a_sensor_that_is_always_a_little_late_still_counts() -> None:
     policy=st.sampled_from(["on_all", "tick", "basepad"]),
     nows=st.lists(st.integers(0, 80), max_size=10),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_moments_come_in_order_of_time_until_time_is_set_back(
     pushes: list[tuple[str, int]], policy: str, nows: list[int]
 ) -> None:

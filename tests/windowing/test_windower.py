@@ -65,7 +65,7 @@ shapes = st.tuples(st.integers(1, 7), st.integers(1, 9))
 
 
 @given(blocks=cuts_and_gaps, shape=shapes, first=st.integers(0, 9), phase=st.floats(-0.45, 0.45), holes=st.randoms())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_blocks_on_the_rate_give_the_windows_that_the_oracle_says(
     blocks: list[tuple[int, int]], shape: tuple[int, int], first: int, phase: float, holes: object
 ) -> None:
@@ -93,7 +93,7 @@ def test_blocks_on_the_rate_give_the_windows_that_the_oracle_says(
     shape=shapes,
     cuts=st.sets(st.integers(1, 39), max_size=6),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_samples_at_any_times_give_the_windows_that_the_oracle_says(
     steps: list[int], start: int, shape: tuple[int, int], cuts: set[int]
 ) -> None:
@@ -114,7 +114,7 @@ def test_samples_at_any_times_give_the_windows_that_the_oracle_says(
 
 
 @given(n=st.integers(8, 60), order=st.randoms(), shape=shapes)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_late_and_doubled_blocks_within_the_lateness_change_nothing(
     n: int, order: object, shape: tuple[int, int]
 ) -> None:
@@ -138,7 +138,7 @@ def test_late_and_doubled_blocks_within_the_lateness_change_nothing(
     where=st.integers(1, 29),
     bad=st.sampled_from([0, 1_000_000_000, 7_258_118_400_000_000_000, T0 + 10**15, T0 - 10**15, -1, 2**63 - 2]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_one_bad_timestamp_never_poisons_the_stream(n: int, where: int, bad: int) -> None:
     where = min(where, n - 1)
     good = [block(cell, 3) for cell in range(0, 3 * n, 3)]
@@ -298,7 +298,7 @@ def test_an_impossible_windowing_is_refused(changes: dict[str, int]) -> None:
     offset_ns=st.integers(-9_000_000, 9_000_000),
     bad=st.sets(st.integers(0, 200), max_size=3),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_how_a_stream_is_cut_into_blocks_changes_nothing(sizes: list[int], offset_ns: int, bad: set[int]) -> None:
     n, spec = sum(sizes), Windowing(length=20, stride=5, rate_hz=50.0)
     samples = np.random.default_rng(n).normal(size=(n, 2)).astype(np.float32)

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_sdk.monitor.alerts.drift import by_chance, kolmogorov_smirnov, population_stability
@@ -15,7 +15,6 @@ samples = st.lists(st.floats(0, 1), min_size=1, max_size=60)
 counts = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 1000), min_size=1)
 
 
-@settings(deadline=None)
 @given(samples, samples)
 def test_ks_is_the_greatest_gap_between_the_distribution_functions(before: list[float], now: list[float]) -> None:
     at = np.array([*before, *now])

@@ -307,7 +307,7 @@ def test_results_can_be_asked_for_by_time_and_stream(house: House) -> None:
     assert [one.seq for one in sound] == [31]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(st.lists(st.integers(1, 40), max_size=12), max_size=6),
     restarts=st.sets(st.integers(0, 5)),
@@ -487,7 +487,7 @@ def test_what_was_given_up_and_rolled_over_and_comes_after_all_is_in_the_chart_o
     assert counted(house, days=1, points=100) == 1201
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.one_of(st.tuples(st.integers(0, 11), st.integers(1, 4)), st.sampled_from(["roll", "prune", "restart"])),

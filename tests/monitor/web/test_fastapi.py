@@ -109,7 +109,7 @@ def test_every_type_in_the_openapi_document_is_there(running: Running) -> None:
     assert set(refs(document)) <= named
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(path=st.sampled_from(PATHS), query=st.dictionaries(st.sampled_from(PARAMETERS), NUMBERS | TEXT, max_size=8))
 def test_no_query_knocks_it_over(running: Running, path: str, query: dict[str, str]) -> None:
     status, _ = ask(running, f"{path}?{urlencode(query)}")
@@ -117,7 +117,7 @@ def test_no_query_knocks_it_over(running: Running, path: str, query: dict[str, s
     assert status in {200, 422}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     path=st.sampled_from(["/api/alerts/acknowledge", "/api/alerts/silence", "/api/login"]),
     body=st.binary(max_size=50)

@@ -50,7 +50,7 @@ def test_every_answer_is_one_that_the_document_describes(api: Any) -> None:
     for found in api.exclude(path=["/api/live", "/api/login", "/api/logout"]).get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=12, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.as_strategy())
         def ask(case: Any) -> None:
             case.call_and_validate(excluded_checks=[positive_data_acceptance])  # that an end lies after its beginning
