@@ -9,7 +9,7 @@ export function stationPage(page, fleet, site, station) {
   document.title = `${station} · Edge monitor`;
   const query = new URLSearchParams(location.search);
   let stream = query.get("stream");
-  let detail = null, open = true, busy = false, drawn = "";
+  let detail = null, open = true, busy = false, asking = false, drawn = "";
 
   const state = chip("unknown", { id: "station-state" });
   const fused = h("output", { id: "fused-label" }, "–");
@@ -88,14 +88,13 @@ export function stationPage(page, fleet, site, station) {
   async function charts() {
     const [start_ns, end_ns] = picker.bounds(detail.view.streams.find((one) => one.stream === stream)?.t_ns);
     const span = { start_ns: BigInt(start_ns), end_ns: BigInt(end_ns) };
-    const [found, waiting, newest] = await Promise.all([
+    const [found, waiting] = await Promise.all([
       get("/api/chart", { site, station, stream, ...span, points: Math.min(300, Math.max(1, Math.floor(picker.seconds))) }),
       get("/api/backlog", { site, station, ...span }),
-      get("/api/results", { site, station, stream, limit: 1 }),
+      newest(),
     ]);
     if (!open) return;
     files.point({ site, station, stream, since: span.start_ns, until: span.end_ns });
-    contributors(newest.at(-1)?.body);
     const text = JSON.stringify([found, waiting]);
     if (text === drawn) return;
     drawn = text;
@@ -111,6 +110,16 @@ export function stationPage(page, fleet, site, station) {
     const drawnNumbers = numbers.filter(([, , field]) => waiting.some((one) => one[field] !== null))
       .flatMap(([id, title, field, say, warm]) => [h("h3", {}, title), healthChart(id, title, waiting, start_ns, end_ns, field, say, warm)]);
     health.replaceChildren(...(drawnNumbers.length ? drawnNumbers : [h("p", { class: "empty" }, "No health message in this range.")]));
+  }
+
+  /** Who contributed to the newest result, and how sure it is of itself: asked for whenever there is another. */
+  async function newest() {
+    if (asking || !stream) return;
+    asking = true;
+    try {
+      const found = await get("/api/results", { site, station, stream, limit: 1 });
+      if (open) contributors(found.at(-1)?.body);
+    } catch (error) { problem.hidden = false; setText(problem, error.message); } finally { asking = false; }
   }
 
   /** What each model of a regression said: a line each. */
@@ -150,7 +159,7 @@ export function stationPage(page, fleet, site, station) {
   }
 
   const key = `${site}/${station}`;
-  const listener = (changed) => { if (changed.includes(key)) head(fleet.stations.get(key)); };
+  const listener = (changed) => { if (changed.includes(key)) { head(fleet.stations.get(key)); newest(); } };
   fleet.listeners.add(listener);
   const timer = setInterval(() => { if (!picker.isFixed || !drawn) refresh(); }, 2000);
   refresh();
