@@ -32,6 +32,7 @@ export function stationMap(open) {
   });
   svg.addEventListener("click", (event) => { if (event.target.dataset?.key) open(event.target.dataset.key); });
 
+  let drawn = "";
   function draw(stations) {
     shown = stations;
     const placed = stations.filter((one) => one.latitude !== null && one.longitude !== null);
@@ -39,6 +40,9 @@ export function stationMap(open) {
     svg.setAttribute("aria-label", `Map of ${placed.length} stations: ${RANKS.toReversed().map((name) => [placed.filter((one) => one.shown === name).length, name]).filter(([count]) => count).map((pair) => pair.join(" ")).join(", ") || "none"}. The table shows the same.`);
     const width = box.clientWidth - 34;
     if (width < 60) return;
+    const text = JSON.stringify([width, placed.map((one) => [one.site, one.station, one.shown, one.latitude, one.longitude])]);
+    if (text === drawn) return; // a dot that is being pressed must not be exchanged for its like
+    drawn = text;
     svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     if (!placed.length) return svg.replaceChildren(s("text", { class: "axis", x: width / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "No station gave its place."));
     const lats = placed.map((one) => one.latitude), lons = placed.map((one) => one.longitude);
