@@ -118,14 +118,7 @@ class Ranges:
 
     def holes(self, low: int, high: int) -> list[tuple[int, int]]:
         """What of ``low … high`` is not in it, as rising ranges."""
-        found, at = [], low
-        for begin, end in self.overlap(low, high):
-            if begin > at:
-                found.append((at, begin - 1))
-            at = end + 1
-        if at <= high:
-            found.append((at, high))
-        return found
+        return between(self.overlap(low, high), low, high)
 
     def take(self, low: int, high: int) -> list[tuple[int, int]]:
         """Remove ``low … high``; return what of it was there, as rising ranges."""
@@ -153,4 +146,16 @@ def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
             found[-1] = (found[-1][0], number)
         else:
             found.append((number, number))
+    return found
+
+
+def between(spans: Iterable[tuple[int, int]], low: int, high: int) -> list[tuple[int, int]]:
+    """What of ``low … high`` is in none of the rising ranges, which lie within it."""
+    found, at = [], low
+    for begin, end in spans:
+        if begin > at:
+            found.append((at, begin - 1))
+        at = end + 1
+    if at <= high:
+        found.append((at, high))
     return found

@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 
-from edge_sdk.contract.receipt import Ranges
+from edge_sdk.contract.receipt import Ranges, between
 
 _CHUNK = 4096
 _MANY = 16  # ranges in a chunk, from which on it is held as bits
@@ -99,14 +99,7 @@ class Sieve:
 
     def holes(self, low: int, high: int) -> list[Span]:
         """What of ``low … high`` is not in it, as rising ranges."""
-        found, at = [], low
-        for begin, end in self.overlap(low, high):
-            if begin > at:
-                found.append((at, begin - 1))
-            at = end + 1
-        if at <= high:
-            found.append((at, high))
-        return found
+        return between(self.overlap(low, high), low, high)
 
     # ---- chunks
 
