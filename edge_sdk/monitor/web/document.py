@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
-from fastapi import FastAPI, HTTPException, Query, Response
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.routing import APIRoute
 
 from edge_sdk.base.clock import from_datetime
 
@@ -22,8 +24,7 @@ COMMON = {
 }
 """What any request may be answered."""
 
-Moment = Annotated[str | None, Query(description="Event time: ISO 8601 with zone, or nanoseconds")]
-Nanoseconds = Annotated[int, Query(ge=0, le=MAX_NS)]
+Moment = Annotated[str, Query(description="Event time: ISO 8601 with zone, or nanoseconds since the Unix epoch")]
 Points = Annotated[int, Query(ge=1, le=2000)]
 Rows = Annotated[int, Query(ge=1, le=MAX_ROWS)]
 
@@ -55,12 +56,45 @@ def read(body: bytes, kind: type[_T]) -> _T:
         raise HTTPException(422, f"The request cannot be read: {error}.") from error
 
 
-def time_ns(name: str, text: str | None) -> int | None:
-    """A moment as nanoseconds since the Unix epoch; 422 when it is none."""
-    if text is None:
-        return None
+def only_known(request: Request) -> None:
+    """Refuse query parameters that a path does not know, or that are given twice: none is passed over in silence."""
+    route = request.scope["route"]
+    if not isinstance(route, APIRoute) or not route.include_in_schema:  # the page's own addresses
+        return
+    known = sorted(one.alias for one in route.dependant.query_params)
+    wrong = [
+        f"{name[:64]}: this path does not know it; it knows {', '.join(known) or 'no parameter'}."
+        if name not in known
+        else f"{name}: it is given {times} times; wanted is once."
+        for name, times in Counter(name for name, _ in request.query_params.multi_items()).items()
+        if name not in known or times > 1
+    ]
+    if wrong:
+        raise HTTPException(422, " ".join(wrong))
+
+
+def span(since: str, until: str) -> tuple[int, int]:
+    """A range of event time, in nanoseconds since the Unix epoch; 422 when it is none."""
+    since_ns, until_ns = _time_ns("since", since), _time_ns("until", until)
+    if until_ns <= since_ns:
+        raise HTTPException(422, f"until is {until[:64]!r}; wanted is a moment after since, {since[:64]!r}.")
+    return since_ns, until_ns
+
+
+def open_span(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """The same, where either end may be left open."""
+    if since is not None and until is not None:
+        return span(since, until)
+    return (
+        None if since is None else _time_ns("since", since),
+        None if until is None else _time_ns("until", until),
+    )
+
+
+def _time_ns(name: str, text: str) -> int:
     try:
-        found = int(text) if text.isdecimal() else from_datetime(datetime.fromisoformat(text))
+        iso = f"{text[:-1]}+00:00" if text.endswith("Z") else text  # Python 3.10 does not know the Z
+        found = int(text) if text.isdecimal() else from_datetime(datetime.fromisoformat(iso))
     except (ValueError, TypeError, OverflowError):
         found = -1
     if not 0 <= found <= MAX_NS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
@@ -21,7 +21,7 @@ from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.web.accounts_api import add_accounts
 from edge_sdk.monitor.web.alerts_api import add_alerts
 from edge_sdk.monitor.web.commands_api import add_commands
-from edge_sdk.monitor.web.document import Problem, describe, json_of
+from edge_sdk.monitor.web.document import Problem, describe, json_of, only_known
 from edge_sdk.monitor.web.fleet_api import add_fleet
 from edge_sdk.monitor.web.live import add_live
 from edge_sdk.monitor.web.monitor_api import add_monitor
@@ -61,6 +61,7 @@ def make_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        dependencies=[Depends(only_known)],
     )
 
     @app.exception_handler(StoreError)

@@ -11,7 +11,7 @@ from edge_sdk.base.clock import Clock
 from edge_sdk.monitor.store.inventory import BundleInField
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.views import BacklogPoint, EventView, Fleet, StationDetail
-from edge_sdk.monitor.web.document import MAX_NS, Nanoseconds, Points, Rows, answers, json_of
+from edge_sdk.monitor.web.document import MAX_NS, Moment, Points, Rows, answers, json_of, span
 
 
 def add_fleet(app: FastAPI, reader: StoreReader, clock: Clock) -> None:
@@ -38,10 +38,9 @@ def add_fleet(app: FastAPI, reader: StoreReader, clock: Clock) -> None:
         return json_of(await anyio.to_thread.run_sync(lambda: reader.bundles(now_ns=clock.wall_ns())))
 
     @app.get("/api/backlog", tags=["fleet"], responses=answers(list[BacklogPoint]))
-    async def backlog(
-        site: str, station: str, start_ns: Nanoseconds, end_ns: Nanoseconds, points: Points = 300
-    ) -> Response:
+    async def backlog(site: str, station: str, since: Moment, until: Moment, points: Points = 300) -> Response:
         """A station's backlog, temperature and memory over time, the worst of each stretch."""
+        start_ns, end_ns = span(since, until)
         return json_of(
             await anyio.to_thread.run_sync(
                 lambda: reader.backlog(site, station, start_ns=start_ns, end_ns=end_ns, points=points)

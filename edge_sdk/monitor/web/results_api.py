@@ -19,7 +19,7 @@ from edge_sdk.base.errors import MissingExtraError
 from edge_sdk.monitor.export import csv_head, csv_rows, exported, parquet_writer
 from edge_sdk.monitor.store.reader import StoreReader
 from edge_sdk.monitor.store.views import Chart, StoredResult
-from edge_sdk.monitor.web.document import Moment, Nanoseconds, Points, Rows, answers, json_of, time_ns
+from edge_sdk.monitor.web.document import Moment, Points, Rows, answers, json_of, open_span, span
 
 DOWNLOAD_ROWS = 1_000_000
 _PART_ROWS = 2000
@@ -33,12 +33,12 @@ def add_results(app: FastAPI, reader: StoreReader) -> None:
         site: str | None = None,
         station: str | None = None,
         stream: str | None = None,
-        since: Moment = None,
-        until: Moment = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         limit: Rows = 100,
     ) -> Response:
         """The newest stored results, oldest of them first."""
-        since_ns, until_ns = time_ns("since", since), time_ns("until", until)
+        since_ns, until_ns = open_span(since, until)
         ask = partial(
             reader.results, site=site, station=station, stream=stream, since_ns=since_ns, until_ns=until_ns, limit=limit
         )
@@ -49,14 +49,13 @@ def add_results(app: FastAPI, reader: StoreReader) -> None:
         site: str,
         station: str,
         stream: str,
-        start_ns: Nanoseconds,
-        end_ns: Nanoseconds,
+        since: Moment,
+        until: Moment,
         points: Points = 300,
         picks: Annotated[int, Query(ge=0, le=200)] = 60,
     ) -> Response:
         """One stream over time, down-sampled: labels, confidence or values, and some whole results."""
-        if end_ns <= start_ns:
-            raise HTTPException(422, f"end_ns is {end_ns}; wanted is more than start_ns, {start_ns}.")
+        start_ns, end_ns = span(since, until)
         ask = partial(reader.chart, site, station, stream, start_ns=start_ns, end_ns=end_ns, points=points, picks=picks)
         return json_of(await anyio.to_thread.run_sync(ask))
 
@@ -74,13 +73,16 @@ def add_results(app: FastAPI, reader: StoreReader) -> None:
         site: str | None = None,
         station: str | None = None,
         stream: str | None = None,
-        since: Moment = None,
-        until: Moment = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
+        limit: Rows | None = None,
     ) -> Response:
-        """Stored results as a file; at most a million: larger ones are for `edge-sdk monitor export`."""
-        since_ns, until_ns = time_ns("since", since), time_ns("until", until)
+        """Stored results as a file: the newest `limit`, or up to a million; `edge-sdk monitor export` has no bound."""
+        since_ns, until_ns = open_span(since, until)
         found = islice(
-            reader.results(site=site, station=station, stream=stream, since_ns=since_ns, until_ns=until_ns),
+            reader.results(
+                site=site, station=station, stream=stream, since_ns=since_ns, until_ns=until_ns, limit=limit
+            ),
             DOWNLOAD_ROWS,
         )
         name = "-".join(part for part in (site, station, stream, "results") if part and part.isascii())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -20,28 +21,15 @@ from tests.monitor.test_program import Running, monitor, publish, wait
 GATE = Talker()
 NUMBERS = st.integers(-(1 << 70), 1 << 70).map(str)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
-PARAMETERS = (
-    "site",
-    "station",
-    "stream",
-    "since",
-    "until",
-    "limit",
-    "start_ns",
-    "end_ns",
-    "points",
-    "picks",
-    "since_rev",
-)
-PATHS = (
-    "/api/stations",
-    "/api/results",
-    "/api/chart",
-    "/api/backlog",
-    "/api/events",
-    "/api/quarantine",
-    "/api/counters",
-)
+RANGE = ("site", "station", "since", "until")
+PARAMETERS = {
+    "/api/stations": ("since_rev",),
+    "/api/results": (*RANGE, "stream", "limit"),
+    "/api/chart": (*RANGE, "stream", "points", "picks"),
+    "/api/backlog": (*RANGE, "points"),
+    "/api/events": ("site", "station", "limit"),
+    "/api/quarantine": ("limit",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +59,7 @@ def test_answers_are_as_the_openapi_document_says(running: Running) -> None:
     _, document = ask(running, "/api/openapi.json")
     last = ask(running, "/api/results?limit=1")[1][0]["t_ns"]
     place = {"site": "north", "station": "gate-1"}
-    chart = urlencode({**place, "stream": "activity", "start_ns": last - 60 * 10**9, "end_ns": last + 1})
+    chart = urlencode({**place, "stream": "activity", "since": last - 60 * 10**9, "until": last + 1})
     asked = {
         "/healthz": "/healthz",
         "/api/stations": "/api/stations",
@@ -110,11 +98,49 @@ def test_every_type_in_the_openapi_document_is_there(running: Running) -> None:
 
 
 @settings(max_examples=60)
-@given(path=st.sampled_from(PATHS), query=st.dictionaries(st.sampled_from(PARAMETERS), NUMBERS | TEXT, max_size=8))
-def test_no_query_knocks_it_over(running: Running, path: str, query: dict[str, str]) -> None:
+@given(path=st.sampled_from(sorted(PARAMETERS)), data=st.data())
+def test_no_query_knocks_it_over(running: Running, path: str, data: st.DataObject) -> None:
+    query = data.draw(st.dictionaries(st.sampled_from(PARAMETERS[path]), NUMBERS | TEXT, max_size=8))
+
     status, _ = ask(running, f"{path}?{urlencode(query)}")
 
     assert status in {200, 422}
+
+
+def test_a_parameter_that_a_path_does_not_know_is_refused_by_name(running: Running) -> None:
+    _, document = ask(running, "/api/openapi.json")
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            known = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+
+            status, answer = ask(running, f"{re.sub('{.*?}', '1', path)}?limits=1", method=method.upper())
+
+            assert status == 422, path
+            assert "limits: this path does not know it" in answer["detail"], path
+            assert all(name in answer["detail"] for name in known), path
+
+
+def test_a_parameter_given_twice_is_refused(running: Running) -> None:
+    status, answer = ask(running, "/api/events?limit=1&limit=2")
+
+    assert (status, answer["detail"]) == (422, "limit: it is given 2 times; wanted is once.")
+
+
+def test_the_page_keeps_what_it_likes_in_its_address(running: Running) -> None:
+    assert running.text("/station/north/gate-1?range=3600&stream=activity").startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("path", ["/api/results?", "/api/download?", "/api/chart?stream=a&", "/api/backlog?"])
+def test_a_range_that_ends_before_it_begins_is_refused(running: Running, path: str) -> None:
+    status, answer = ask(running, f"{path}site=north&station=gate-1&since=2026-01-02T00:00Z&until=1000")
+
+    assert (status, answer["detail"]) == (422, "until is '1000'; wanted is a moment after since, '2026-01-02T00:00Z'.")
+
+
+def test_the_newest_results_are_downloaded_where_a_limit_is_given(running: Running) -> None:
+    lines = running.text("/api/download?format=jsonl&station=gate-1&limit=2").splitlines()
+
+    assert [json.loads(line)["seq"] for line in lines] == [29, 30]
 
 
 @settings(max_examples=30)

@@ -87,14 +87,14 @@ export function stationPage(page, fleet, site, station) {
 
   async function charts() {
     const [start_ns, end_ns] = picker.bounds(detail.view.streams.find((one) => one.stream === stream)?.t_ns);
-    const span = { start_ns: BigInt(start_ns), end_ns: BigInt(end_ns) };
+    const span = { since: BigInt(start_ns), until: BigInt(end_ns) };
     const [found, waiting] = await Promise.all([
       get("/api/chart", { site, station, stream, ...span, points: Math.min(300, Math.max(1, Math.floor(picker.seconds))) }),
       get("/api/backlog", { site, station, ...span }),
       newest(),
     ]);
     if (!open) return;
-    files.point({ site, station, stream, since: span.start_ns, until: span.end_ns });
+    files.point({ site, station, stream, ...span });
     const text = JSON.stringify([found, waiting]);
     if (text === drawn) return;
     drawn = text;

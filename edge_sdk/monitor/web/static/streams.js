@@ -63,14 +63,14 @@ export function streamsPage(page, fleet) {
       offer();
       const keys = stream ? selected(having()) : [];
       const latest = keys.map((key) => fleet.stations.get(key).streams.find((part) => part.stream === stream));
-      const [start, end] = picker.bounds(Math.max(0, ...latest.map((one) => one.t_ns)) || undefined);
+      const [since, until] = picker.bounds(Math.max(0, ...latest.map((one) => one.t_ns)) || undefined).map(BigInt);
       const charts = await Promise.all(keys.map(async (key) => {
         const [site, station] = key.split("/");
         if (!births.has(key)) births.set(key, (await get(`/api/stations/${encodeURIComponent(site)}/${encodeURIComponent(station)}`)).birth);
-        return get("/api/chart", { site, station, stream, start_ns: BigInt(start), end_ns: BigInt(end), points: Math.min(240, Math.max(1, Math.floor(picker.seconds))), picks: 0 });
+        return get("/api/chart", { site, station, stream, since, until, points: Math.min(240, Math.max(1, Math.floor(picker.seconds))), picks: 0 });
       }));
       if (!open) return;
-      files.point({ stream: stream ?? "", since: BigInt(start), until: BigInt(end) });
+      files.point({ stream: stream ?? "", since, until });
       problem.hidden = true;
       draw(keys, latest, charts);
     } catch (error) { problem.hidden = false; setText(problem, error.message); } finally { busy = false; }
