@@ -220,7 +220,7 @@ def _open(
     """Open a variant; with the milliseconds and the resident memory of a fresh process that does."""
     import numpy as np
 
-    from converters.evaluate.trial import Trial, TrialJob
+    from converters.evaluate.trial import Trial, TrialJob, peak_bytes
     from converters.stage import run_stage
     from edge_sdk.inference.opening import open_variant
     from edge_sdk.inference.standby import Standby
@@ -229,7 +229,7 @@ def _open(
     backend = open_variant(bundle, runtime, variant, request)
     if isinstance(backend, Standby):  # a fresh process it is already
         backend.run([np.zeros(variant.inputs[0].shape, np.float32)])
-        return backend, (time.perf_counter() - begun) * 1e3, _peak_bytes(backend.host)
+        return backend, (time.perf_counter() - begun) * 1e3, peak_bytes(backend.host)
     (folder / variant.file).write_bytes(bundle.files[variant.file])
     job = TrialJob(runtime=runtime, variant=variant, threads=request.threads, delegates=request.delegates)
     trial = run_stage("converters.evaluate.trial", job, folder, Trial, say=lambda _: None)
@@ -265,10 +265,3 @@ def _delegates(names: tuple[str, ...], options: tuple[str, ...]) -> Any:
     if wrong := next((option for option, (_, equals, _) in zip(options, pairs, strict=True) if not equals), None):
         raise click.BadOptionUsage("--option", f"{wrong!r} is no KEY=VALUE.")
     return (msgspec.structs.replace(chosen[0], options={key: value for key, _, value in pairs}), *chosen[1:])
-
-
-def _peak_bytes(process: int) -> int:
-    for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -48,6 +49,16 @@ def test_two_bundles_are_timed_in_turn(tmp_path: Path) -> None:
         assert 0 < each["p50_ms"] <= each["p95_ms"] <= each["p99_ms"]
         assert each["cold_ms"] > each["p50_ms"]
         assert each["rss_bytes"] > 10_000_000
+
+
+def test_memory_is_that_of_a_variants_own_process_however_large_the_one_that_asks(tmp_path: Path) -> None:
+    ballast = np.ones(75_000_000)  # 600 MB, all of it touched
+    bundle = tiny_bundle(tmp_path / "one.edge")
+
+    done = CliRunner().invoke(bench, [str(bundle.path), "--rounds", "1", "--json", f"{tmp_path}/times.json"])
+
+    assert done.exit_code == 0
+    assert all(each["rss_bytes"] < ballast.nbytes / 2 for each in json.loads((tmp_path / "times.json").read_text()))
 
 
 def test_what_really_ran_is_reported_with_its_share(tmp_path: Path, delegate_library: str) -> None:
