@@ -49,11 +49,13 @@ class Outbox(Protocol):
 
     Attributes:
         epoch: Random id; a new one where the outbox may be an old image of itself, or a copy.
-        epochs: That one, and those that numbered older rows.
     """
 
     epoch: str
-    epochs: Epochs
+
+    @property
+    def epochs(self) -> Epochs:
+        """The present epoch, and those that numbered older rows."""
 
     def put(self, results: Sequence[FusedResult]) -> Sequence[OutboxRow]:
         """Number the results and store them in one commit; return when that is on the medium.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 SET = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 
@@ -73,7 +74,7 @@ def _spans(value: object) -> tuple[tuple[int, int], ...]:
 
 
 def _checked(pairs: Sequence[tuple[int, Any]]) -> str:
-    text = json.dumps(pairs, separators=(",", ":"))
+    text = msgspec.json.encode(pairs).decode()
     return f"{zlib.crc32(text.encode()):08x} {text}"
 
 
@@ -82,4 +83,4 @@ def _unchecked(value: object) -> list[Any]:
     check, _, text = value.partition(" ") if isinstance(value, str) else ("", "", "")
     if f"{zlib.crc32(text.encode()):08x}" != check:
         return []
-    return list(json.loads(text or "[]"))
+    return list(msgspec.json.decode(text or "[]"))

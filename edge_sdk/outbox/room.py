@@ -23,6 +23,7 @@ class Room:
     """
 
     def __init__(self, path: Path, quota_bytes: int) -> None:
+        self._files = path, path.with_name(path.name + "-wal")
         self._quota_pages = self._pages = quota_bytes // PAGE_BYTES
         self._ballast = Ballast(path)
         self._squeezed_ns: int | None = None
@@ -36,6 +37,11 @@ class Room:
     def is_squeezed(self) -> bool:
         """Whether the disk is full, as far as we know."""
         return self._squeezed_ns is not None
+
+    @property
+    def file_bytes(self) -> int:
+        """What the file and its log take on the disk."""
+        return sum(map(_size, self._files))
 
     def open(self, db: sqlite3.Connection) -> None:
         """Bound the file and take the ballast on. Raises sqlite3.Error."""
@@ -78,3 +84,10 @@ class Room:
             self._pages = self._quota_pages
         else:
             self._squeezed_ns = now_ns
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

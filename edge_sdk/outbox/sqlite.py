@@ -19,15 +19,14 @@ from edge_sdk.contract.result import FusedResult
 from edge_sdk.outbox.base import OutboxStats
 from edge_sdk.outbox.body import expanded, squeezed
 from edge_sdk.outbox.epochs import Epochs
-from edge_sdk.outbox.identity import RESERVE, Identity, write_identity
 from edge_sdk.outbox.ledger import Ledger, Spans
 from edge_sdk.outbox.meta import read_meta
+from edge_sdk.outbox.naming import Naming
 from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.retime import Moment, retimed
 from edge_sdk.outbox.room import Room
 from edge_sdk.outbox.salvage import is_sound
-from edge_sdk.outbox.sqlite_file import Synchronous, connect, is_full, lock, prepare
-from edge_sdk.outbox.witness import Witness
+from edge_sdk.outbox.sqlite_file import Synchronous, connect, lock, prepare
 from edge_sdk.outbox.writer import Departures, Writer
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,6 @@ class SqliteOutbox:
 
     Attributes:
         epoch: Random id; a new one where nobody can say that this file is not an old image of itself, or a copy.
-        epochs: That one, and those that numbered older rows.
         path: The file.
         quota: What it may hold.
         salvaged: What was saved when the file was found damaged at opening; None = it was sound.
@@ -63,11 +61,10 @@ class SqliteOutbox:
         with ExitStack() as opening:
             opening.enter_context(lock(path))
             try:
-                self._identity, self.salvaged = prepare(path)
+                identity, self.salvaged = prepare(path)
             except OutboxFullError:
                 self._room.throw_off()
-                self._identity, self.salvaged = prepare(path)
-            self.epochs = Epochs(self._identity.epochs)
+                identity, self.salvaged = prepare(path)
             try:
                 self._db = opening.enter_context(closing(connect(path, synchronous)))
                 self._reader = opening.enter_context(closing(connect(path, synchronous)))
@@ -76,11 +73,16 @@ class SqliteOutbox:
             except sqlite3.Error as error:
                 raise OutboxError(f"Outbox {path} cannot be opened: {error}.") from error
             self._writer = Writer(path, self._db, self._room, self._ledger, quota)
-            self._witness = Witness(path)
-            opening.callback(self._witness.close)
+            self._naming = Naming(path, identity, self._writer, self._ledger)
+            opening.callback(self._naming.close)
             self._choose_epoch()
             self._opened = opening.pop_all()
         self.epoch = self.epochs.current.id
+
+    @property
+    def epochs(self) -> Epochs:
+        """The present epoch, and those that numbered older rows."""
+        return self._naming.epochs
 
     @classmethod
     def open(
@@ -145,7 +147,7 @@ class SqliteOutbox:
             self._ledger.deleted(left.deleted)
             self._ledger.give_up(left.given_up, left.count)
             self._ledger.accept(rows[0].seq, rows[-1].seq)
-            self._witness.saw(rows[-1].seq)
+            self._naming.gave(rows[-1].seq)
         return rows
 
     def read(self, *, after: int, limit: int, before: int | None = None) -> Sequence[OutboxRow]:
@@ -210,7 +212,7 @@ class SqliteOutbox:
         ledger = self._ledger
         return OutboxStats(
             rows=ledger.rows,
-            file_bytes=_size(self.path) + _size(self.path.with_name(self.path.name + "-wal")),
+            file_bytes=self._room.file_bytes,
             quota_bytes=self.quota.bytes,
             oldest=max(1, ledger.oldest() - self.epochs.current.before),
             first_waiting=ledger.first_waiting(),
@@ -237,42 +239,21 @@ class SqliteOutbox:
         return self._writer.commit(rows, marks, now_ns=now.monotonic_ns, oldest_ns=oldest_ns)
 
     def _choose_epoch(self) -> None:
-        """Go on with the last epoch when there is a witness that nobody else can have numbered rows in it since."""
-        newest, last = self._ledger.newest, self.epochs.current
-        if self._witness.speaks_for(last.id, newest):
-            self._witness.swear_in(last.id, newest)
+        if self._naming.choose():
             return
-        self.epochs = self.epochs.renewed(newest, self._ledger.lowest() or newest + 1)
-        log.info("outbox begins an epoch", extra={"epoch": self.epochs.current.id, "former": last.id})
         try:
-            self._reserve(newest)
+            self._reserve(self._ledger.newest)
         except OutboxError as error:  # the first `put` tries it again
             log.warning("outbox cannot write down its epoch", extra={"reason": str(error)})
 
     def _reserve(self, newest: int) -> None:
-        """See that the identity says that numbers up to `newest` may have been given, and in which epochs."""
-        epochs = self.epochs.beginnings
-        if newest <= self._identity.reserved and epochs == self._identity.epochs:
-            return
-        identity = Identity(epochs, max(newest + RESERVE, self._identity.reserved))
+        """See that numbers up to `newest` may be given; where the disk is full, with the ballast's room."""
         try:
-            self._write_down(identity)
+            self._naming.reserve(newest)
         except OutboxFullError:
             if not self._room.squeeze(self._db, self._clock.monotonic_ns()):
                 raise
-            self._write_down(identity)
-
-    def _write_down(self, identity: Identity) -> None:
-        try:
-            write_identity(self.path, identity)
-        except OSError as error:
-            kind = OutboxFullError if is_full(error) else OutboxError
-            raise kind(f"The identity of outbox {self.path} cannot be written: {error}.") from error
-        epochs = identity.epochs
-        if epochs != self._identity.epochs:
-            self._writer.tell_epochs(epochs)
-            self._witness.swear_in(self.epochs.current.id, self._ledger.newest)
-        self._identity = identity
+            self._naming.reserve(newest)
 
     def _fetch(self, low: int, high: int, limit: int) -> list[Any]:
         try:
@@ -315,10 +296,3 @@ class SqliteOutbox:
             receipted=meta.receipted,
             now_ns=self._clock.monotonic_ns(),
         )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
