@@ -10,7 +10,7 @@ import click
 
 from edge_sdk import __version__
 from edge_sdk.base import plugins, terminal
-from edge_sdk.base.errors import EdgeError, leaves, nearest
+from edge_sdk.base.errors import EdgeError, PluginError, leaves, nearest
 
 GROUP = "edge_sdk.commands"
 FAULT = 70  # EX_SOFTWARE of sysexits.h
@@ -25,9 +25,10 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load one; unknown names get the nearest."""
-        if cmd_name not in plugins.found(GROUP):
+        try:
+            command: click.Command = plugins.load(GROUP, cmd_name)
+        except PluginError:
             ctx.fail(f"No command {cmd_name!r}. {nearest(cmd_name, plugins.found(GROUP))}")
-        command: click.Command = plugins.load(GROUP, cmd_name)
         return command
 
 

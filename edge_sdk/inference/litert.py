@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
+import ai_edge_litert
 from ai_edge_litert import interpreter as api
 
 from edge_sdk.contract.manifest import Variant
@@ -20,7 +19,7 @@ def open_litert(model: bytes, variant: Variant, request: BackendRequest) -> Back
         BackendUnavailableError: It refuses the model, or a delegate that was asked for is not here.
         TensorMismatchError: The file's tensors are not those of the manifest.
     """
-    here = version("ai-edge-litert")
+    here = ai_edge_litert.__version__
     if request.delegates and kind_of(request.delegates[0], "litert").how == "compiled":
         from ai_edge_litert import compiled_model  # heavy: only where it is wanted
 

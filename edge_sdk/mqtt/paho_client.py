@@ -171,13 +171,21 @@ class Client(paho.Client):
         if joined:
             waiting.appendleft(_as_one(joined))
 
+    def _create_socket_connection(self) -> socket.socket:
+        if self._get_proxy():
+            return super()._create_socket_connection()
+        source = (self._bind_address, self._bind_port)
+        address: Any = (_name(self._host), self._port)
+        return socket.create_connection(address, self.connect_timeout, source)
+
     def _create_socket(self) -> Any:
         made: Any = super()._create_socket()
         return BufferedSocket(made)
 
     def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
         assert self._ssl_context is not None
-        wrapped = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
+        name = _name(self._host)
+        wrapped = self._ssl_context.wrap_socket(tcp_sock, server_hostname=name, do_handshake_on_connect=False)
         try:
             wrapped.settimeout(self.connect_timeout)
             wrapped.do_handshake()
@@ -220,7 +228,7 @@ def connect(client: Client, address: BrokerAddress, session: Session) -> None:
         properties.ReceiveMaximum = session.receive_window
         new = {"clean_start": session.clean_start, "properties": properties}
     try:
-        socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        socket.getaddrinfo(_name(address.host), address.port, type=socket.SOCK_STREAM)
         client.connect(address.host, address.port, session.keepalive_s, **new)
     except socket.gaierror as error:
         raise failure(
@@ -265,6 +273,11 @@ def remedy(reason: str) -> str:
     if reason == "Unsupported protocol version":
         return "Set mqtt_version to '3.1.1'."
     return "See the broker's log."
+
+
+def _name(host: str) -> str | bytes:
+    """A host as bytes where it is ASCII: for a text Python loads tables of all scripts, 0.5 MB."""
+    return host.encode() if host.isascii() else host
 
 
 def _as_one(packets: bytes | bytearray) -> Any:
