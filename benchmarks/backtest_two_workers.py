@@ -81,7 +81,7 @@ def drive(master: str, archive: str, *bundles: str) -> None:
     question = Question(bundles=bundles, allow_unsigned=True)
     for _ in sys.stdin:
         begun = time.perf_counter()
-        tally = run_spark(question, archive, None, master=master, partitions=STATIONS)
+        tally = run_spark(question, archive, None, master=master)
         assert tally.stations == STATIONS, tally.stations
         print(tally.new.results, time.perf_counter() - begun, flush=True)
     session.stop()

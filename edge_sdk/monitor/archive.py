@@ -75,20 +75,31 @@ class Archive:
             )
 
     def stations(self) -> list[tuple[str, str]]:
-        """Every station that measured, by site and name."""
+        """Every station that measured, by site and name; a row without a site is of the site without a name.
+
+        Raises:
+            ConfigError: A row has no station.
+        """
         names = [name for name in ("site", "station") if name in self._samples.schema.names]
         found = {
-            (str(row.get("site", "")), str(row["station"]))
+            (row.get("site"), row["station"])
             for batch in self._samples.to_batches(columns=names)
             for row in pa.Table.from_batches([batch]).group_by(names).aggregate([]).to_pylist()
         }
-        return sorted(found)
+        if any(station is None for _, station in found):
+            raise nameless()
+        return sorted({("" if site is None else str(site), str(station)) for site, station in found})
 
     def rows(self, site: str, station: str, stream: str | None) -> Iterator[Rows]:
         """One station's samples, then its deployed results."""
         yield rows_of(_of(self._samples, site, station, None))
         if self._deployed is not None:
             yield rows_of(_of(self._deployed, site, station, stream))
+
+
+def nameless() -> ConfigError:
+    """A row of the archive has no station."""
+    return ConfigError("A row of the archive has no station. Give each row the name of who measured.")
 
 
 def rows_of(table: Any) -> Rows:
@@ -179,9 +190,9 @@ def _open(place: str) -> Any:
 
 def _of(dataset: Any, site: str, station: str, stream: str | None) -> Any:
     names = dataset.schema.names
-    chosen = pc.field("station") == station
-    if site and "site" in names:
-        chosen &= pc.field("site").cast(pa.string()) == site
+    chosen = pc.field("station").cast(pa.string()) == station
+    if "site" in names:
+        chosen &= pc.coalesce(pc.field("site").cast(pa.string()), pc.scalar("")) == site
     if stream is not None and "stream" in names:
         chosen &= pc.field("stream") == stream
     wanted = [name for name in COLUMNS if name in names]

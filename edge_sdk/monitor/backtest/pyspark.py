@@ -1,4 +1,4 @@
-"""The Spark engine: the same replay in `mapInArrow`, a station's rows together on one worker, in order of time."""
+"""The Spark engine: the same replay in `mapInArrow`, a station's rows together in one task, in order of time."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as f
 
 from edge_sdk.base.errors import ConfigError
-from edge_sdk.monitor.archive import WANTED, Found, found_batch, stations_of, tally_batch
+from edge_sdk.monitor.archive import WANTED, Found, found_batch, nameless, stations_of, tally_batch
 from edge_sdk.monitor.backtest.replay import Bench, Question, Replay
+from edge_sdk.monitor.backtest.spread import spread
 from edge_sdk.monitor.backtest.tally import Tally
 
 _SCHEMA = (
@@ -39,7 +40,6 @@ def run_spark(
     deployed: str | None,
     *,
     master: str,
-    partitions: int = 0,
     keep: Path | str | None = None,
 ) -> Tally:
     """Try a question on an archive, on Spark.
@@ -52,7 +52,6 @@ def run_spark(
         samples: Directory or URL of the samples, which every worker can read.
         deployed: Directory or URL of what was deployed; None = none.
         master: ``local[2]``, ``spark://HOST:PORT`` …; the workers need this package and pyarrow.
-        partitions: How many tasks; 0 = twice the cores that there are.
         keep: Write the results below here, as Parquet; None = they are counted alone.
 
     Raises:
@@ -61,19 +60,16 @@ def run_spark(
     """
     Bench(question)
     with _plainly(f"The back-test failed on Spark at {master}"), _session(master) as session:
-        return _counted(session, question, samples, deployed, partitions, keep)
+        return _counted(session, question, samples, deployed, keep)
 
 
-def _counted(
-    session: SparkSession, question: Question, samples: str, deployed: str | None, partitions: int, keep: Any
-) -> Tally:
+def _counted(session: SparkSession, question: Question, samples: str, deployed: str | None, keep: Any) -> Tally:
     with _sent(session, question) as there:
         rows = _samples(_read(session, samples, WANTED))
         if deployed:
             found = _results(_read(session, deployed, ("station", "t", "label")), question.stream)
             rows = rows.unionByName(found, allowMissingColumns=True)
-        tasks = partitions or 2 * session.sparkContext.defaultParallelism
-        ordered = rows.repartition(tasks, "site", "station").sortWithinPartitions("site", "station", "t")
+        ordered = _divided(session, rows).sortWithinPartitions("site", "station", "t")
         is_kept = keep is not None
 
         def work(batches: Iterator[Any]) -> Iterator[Any]:
@@ -90,6 +86,22 @@ def _counted(
             kept.withColumn("t", f.timestamp_micros((f.col("t") / 1000).cast("long"))).write.parquet(str(keep))
             said.unpersist()
         return total
+
+
+def _divided(session: SparkSession, rows: DataFrame) -> DataFrame:
+    """Rows in two tasks for each core, alike in size: a hash of names gives one three stations and another none."""
+    counted = rows.groupBy("site", "station").count().collect()
+    if any(row["station"] is None for row in counted):
+        raise nameless()
+    sizes = {(row["site"], row["station"]): row["count"] for row in counted}
+    tasks = spread(sizes, 2 * session.sparkContext.defaultParallelism)
+    if not tasks:
+        return rows
+    places = session.createDataFrame(
+        [(*one, task) for one, task in tasks.items()], "site string, station string, task int"
+    )
+    placed = rows.join(f.broadcast(places), ["site", "station"])
+    return placed.repartitionById(max(tasks.values()) + 1, "task").drop("task")
 
 
 @contextmanager
@@ -158,7 +170,7 @@ def _read(session: SparkSession, place: str, wanted: tuple[str, ...]) -> DataFra
 def _samples(found: DataFrame) -> DataFrame:
     return found.select(
         _site(found),
-        "station",
+        f.col("station").cast("string"),
         _time(found).alias("t"),
         "sensor",
         "values",
@@ -172,11 +184,14 @@ def _samples(found: DataFrame) -> DataFrame:
 def _results(found: DataFrame, stream: str | None) -> DataFrame:
     if stream is not None:
         found = found.where(f.col("stream") == stream)
-    return found.select(_site(found), "station", _time(found).alias("t"), "label", "confidence", "value")
+    return found.select(
+        _site(found), f.col("station").cast("string"), _time(found).alias("t"), "label", "confidence", "value"
+    )
 
 
 def _site(found: DataFrame) -> Any:
-    return (f.col("site").cast("string") if "site" in found.columns else f.lit("")).alias("site")
+    """A row without a site is of the site without a name."""
+    return (f.coalesce(f.col("site").cast("string"), f.lit("")) if "site" in found.columns else f.lit("")).alias("site")
 
 
 def _time(found: DataFrame) -> Any:

@@ -107,6 +107,33 @@ def test_an_archive_without_the_wanted_columns_says_which(tmp_path: Path) -> Non
         Archive(str(tmp_path / "results"))
 
 
+def test_rows_without_a_site_are_a_site_of_their_own_and_rows_without_a_station_are_refused(tmp_path: Path) -> None:
+    write_samples(tmp_path / "samples", stations=1, samples=200)
+    [file] = (tmp_path / "samples").rglob("*.parquet")
+    table = pyarrow.parquet.ParquetFile(file).read()
+    both = tmp_path / "both.parquet"
+
+    def write(**columns: str | None) -> None:
+        found = [
+            table.append_column("site", pyarrow.array([site] * len(table), pyarrow.string())) for site in ("hall", None)
+        ]
+        for name, value in columns.items():
+            values = pyarrow.array([value] * len(table), pyarrow.string())
+            found[1] = found[1].set_column(found[1].schema.get_field_index(name), name, values)
+        pyarrow.parquet.write_table(pyarrow.concat_tables(found), both)
+
+    write()
+    assert Archive(str(both)).stations() == [("", "s0"), ("hall", "s0")]
+    once = run_local(question(tmp_path), Archive(str(tmp_path / "samples"))).report()
+    assert run_local(question(tmp_path), Archive(str(both))).report() == once | {
+        name: 2 * (once[name] or 0) for name in ("stations", "results", "labelled")
+    }
+
+    write(station=None)
+    with pytest.raises(ConfigError, match="no station"):
+        run_local(question(tmp_path), Archive(str(both)))
+
+
 def test_a_bundle_that_nobody_trusted_signed_is_refused(tmp_path: Path) -> None:
     write_samples(tmp_path / "samples", stations=1, samples=50)
     asked = question(tmp_path)
