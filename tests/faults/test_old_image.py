@@ -58,6 +58,7 @@ def put_back(directory: Path, turns: int, seed: int) -> None:
             if rng.random() < 0.3:
                 scene.feeder.kill()
                 scene.feeder.start()
+                more_of(1, scene)  # it cannot be told to end in order before it runs
             if is_offline:
                 broker.start()
             mark = scene.count()
