@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from edge_sdk.contract.encoding import Encoding, compress, content_type, transcode
 from edge_sdk.contract.envelope import OutboxRow, encode_pack, encode_result
+from edge_sdk.contract.receipt import MOST_RANGES
 from edge_sdk.contract.topics import Kind, Topics
 from edge_sdk.mqtt.relay import Ask
 from edge_sdk.mqtt.transport import Message
@@ -94,17 +95,21 @@ class Packer:
         return Packed(rows, message, exhausted)
 
     def questions(self) -> list[Message]:
-        """One for each former epoch that still has rows: a pack of nothing, which the monitor answers by a receipt."""
-        former = [(one, (one.before + 1, one.last)) for one in self._outbox.epochs.former]
-        return [
-            self._message(Kind.PACK, encode_pack((), station=self._topics.station, epoch=epoch.id))
-            for epoch, span in former
-            if list(self._outbox.gone(*span)) != [span]
-        ]
+        """One for each former epoch: a pack of nothing, which the monitor answers by a receipt.
+
+        Where nothing waits any more, no other pack of that epoch follows: so this one says what will never be sent.
+        """
+        first_waiting = self._outbox.stats().first_waiting
+        said = []
+        for epoch in self._outbox.epochs.former:
+            gone = epoch.numbers(self._outbox.gone(*epoch.span)) if epoch.last < first_waiting else []
+            payload = encode_pack((), station=self._topics.station, epoch=epoch.id, gone=gone[:MOST_RANGES])
+            said.append(self._message(Kind.PACK, payload))
+        return said
 
     def _gone(self, epoch: Epoch, ask: Ask, last: int) -> Sequence[tuple[int, int]]:
         """What a pack up to row `last` goes over. Of the present epoch, the birth says what is gone before all rows."""
-        is_former = epoch is not self._outbox.epochs.current
+        is_former = epoch in self._outbox.epochs.former
         low = epoch.before + 1 if is_former and ask.low <= self._outbox.stats().first_waiting else ask.low
         return self._outbox.gone(low, last)
 

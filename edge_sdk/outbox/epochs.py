@@ -7,11 +7,14 @@ there: what is written on the wire is the epoch, and the number within it.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from edge_sdk.base.ids import new_epoch
 from edge_sdk.contract.receipt import MOST_SEQ
+
+UNTOLD = 16
+"""So many epochs without rows are remembered until the monitor knows that nothing more comes of them."""
 
 
 class Epoch(NamedTuple):
@@ -26,6 +29,11 @@ class Epoch(NamedTuple):
     id: str
     before: int
     last: int = MOST_SEQ
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The outbox's numbers of its first row and its last."""
+        return self.before + 1, self.last
 
     def rows(self, numbers: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         """Ranges of numbers of the epoch as ranges of the outbox; what goes beyond its last row is left out."""
@@ -73,6 +81,15 @@ class Epochs:
         return next((one for one in self._all if one.id == epoch), None)
 
     def renewed(self, newest: int, oldest: int) -> Epochs:
-        """With a new one that begins behind row `newest`; without those that have no row from `oldest` on."""
-        kept = [(one.before, one.id) for one in self._all if one.before < newest and min(one.last, newest) >= oldest]
-        return Epochs([*kept, (newest, new_epoch())])
+        """With a new one that begins behind row `newest`.
+
+        Those that have no row from `oldest` on are left out, but for the last of them: a monitor may wait for theirs.
+        """
+        kept = [one for one in self._all if one.before < newest]
+        gone = sum(min(one.last, newest) < oldest for one in kept)
+        return Epochs([*((one.before, one.id) for one in kept[max(0, gone - UNTOLD) :]), (newest, new_epoch())])
+
+    def without(self, done: Container[str]) -> Epochs:
+        """Without the oldest ones, as far as they are among `done`; never without the present one."""
+        count = next((at for at, one in enumerate(self.former) if one.id not in done), len(self.former))
+        return Epochs(self.beginnings[count:]) if count else self

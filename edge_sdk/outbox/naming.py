@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from edge_sdk.base.errors import OutboxError, OutboxFullError
-from edge_sdk.outbox.epochs import Epochs
+from edge_sdk.outbox.epochs import Epoch, Epochs
 from edge_sdk.outbox.identity import RESERVE, Identity, write_identity
 from edge_sdk.outbox.ledger import Ledger
 from edge_sdk.outbox.sqlite_file import is_full
@@ -33,6 +33,7 @@ class Naming:
         self.epochs = Epochs(identity.epochs)
         self._path, self._identity, self._writer, self._ledger = path, identity, writer, ledger
         self._witness = Witness(path)
+        self._told: set[str] = set()
 
     def choose(self) -> bool:
         """Go on with the last epoch when there is a witness that nobody else can have numbered rows in it since.
@@ -45,7 +46,10 @@ class Naming:
             self._witness.swear_in(last.id, newest)
             return True
         self.epochs = self.epochs.renewed(newest, self._ledger.lowest() or newest + 1)
-        log.info("outbox begins an epoch", extra={"epoch": self.epochs.current.id, "former": last.id})
+        if self._identity.reserved:
+            log.info("outbox begins an epoch", extra={"epoch": self.epochs.current.id, "former": last.id})
+        else:
+            log.info("outbox is new", extra={"epoch": self.epochs.current.id})
         return False
 
     def reserve(self, newest: int) -> None:
@@ -68,6 +72,11 @@ class Naming:
             self._writer.tell_epochs(epochs)
             self._witness.swear_in(self.epochs.current.id, self._ledger.newest)
         self._identity = identity
+
+    def told(self, epoch: Epoch) -> None:
+        """The monitor knows that nothing more comes of a former epoch; `reserve` writes down that it is forgotten."""
+        self._told.add(epoch.id)
+        self.epochs = self.epochs.without(self._told)
 
     def gave(self, newest: int) -> None:
         """Numbers up to `newest` were given."""

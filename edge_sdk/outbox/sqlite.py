@@ -184,11 +184,15 @@ class SqliteOutbox:
         if epoch is None:
             return 0
         stored = epoch.rows(receipt.stored)
-        if stored and epoch is self.epochs.current:
+        is_former = epoch in self.epochs.former
+        if stored and not is_former:
             # The monitor has more than we know of: a medium that lied lost our end. Those numbers were given.
             self._ledger.skip_to(stored[-1][1])
         now_ns = self._clock.monotonic_ns()
-        return sum(self._ledger.acknowledge(low, high, now_ns=now_ns) for low, high in stored)
+        count = sum(self._ledger.acknowledge(low, high, now_ns=now_ns) for low, high in stored)
+        if is_former and stored == [epoch.span] == self._ledger.gone(*epoch.span):
+            self._naming.told(epoch)
+        return count
 
     def again(self, receipt: Receipt) -> Spans:
         """Rows kept after an earlier receipt that this one of their epoch does not name wait again."""

@@ -6,12 +6,13 @@ import shutil
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_sdk.base.clock import ManualClock
 from edge_sdk.contract.receipt import Receipt
-from edge_sdk.outbox.epochs import Epochs
+from edge_sdk.outbox.epochs import UNTOLD, Epochs
 from edge_sdk.outbox.quota import Quota
 from edge_sdk.outbox.sqlite import SqliteOutbox
 from edge_sdk.outbox.witness import Witness
@@ -124,14 +125,62 @@ def test_receipts_of_either_epoch_name_the_rows_of_that_one(tmp_path: Path) -> N
         assert list(outbox.again(receipt(outbox))) == [(7, 8)]
 
 
-def test_a_former_epoch_is_forgotten_when_its_rows_are_gone(tmp_path: Path) -> None:
+def test_a_former_epoch_is_forgotten_when_the_monitor_knows_that_nothing_more_comes_of_it(tmp_path: Path) -> None:
     path = tmp_path / "0" / "outbox.db"
-    for number in range(1, 4):
-        with closing(SqliteOutbox.open(path, clock=ManualClock())) as outbox:
-            assert len(outbox.epochs.beginnings) == 1
-            outbox.put([result(n) for n in range(5)])
-            outbox.acknowledge(receipt(outbox, (1, 5)))
-        path = image(path.parent, tmp_path / str(number))
+    with closing(SqliteOutbox.open(path, clock=ManualClock())) as outbox:
+        outbox.put([result(n) for n in range(5)])
+        outbox.acknowledge(receipt(outbox, (1, 5)))
+        old = outbox.epoch
+    path = image(path.parent, tmp_path / "1")
+    with closing(SqliteOutbox.open(path, clock=ManualClock())) as outbox:
+        assert [one.id for one in outbox.epochs.former] == [old]
+        outbox.acknowledge(Receipt(v=1, epoch=old, stored=((1, 4),)))
+        assert [one.id for one in outbox.epochs.former] == [old]
+        outbox.acknowledge(Receipt(v=1, epoch=old, stored=((1, 5),)))
+        assert not outbox.epochs.former
+        outbox.put([result(1)])
+        [row] = outbox.read(after=0, limit=10)
+        assert (outbox.epochs.of(row.seq).id, row.seq - outbox.epochs.current.before) == (outbox.epoch, 1)
+        new = outbox.epoch
+    path = image(path.parent, tmp_path / "2")
+    with closing(SqliteOutbox.open(path, clock=ManualClock())) as outbox:
+        assert [one.id for one in outbox.epochs.former] == [new]
+
+
+def test_a_new_outbox_says_that_it_is_new_and_speaks_of_no_former_epoch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "edge_sdk.outbox")
+    reopen(tmp_path / "card" / "outbox.db").close()
+    assert [one.message for one in caplog.records] == ["outbox is new"]
+    caplog.clear()
+
+    reopen(image(tmp_path / "card", tmp_path / "clone")).close()
+
+    assert [one.message for one in caplog.records] == ["outbox begins an epoch"]
+
+
+def test_former_epochs_that_nobody_answers_for_stay_few(tmp_path: Path) -> None:
+    epochs, newest = Epochs([(0, "e0")]), 0
+    for _ in range(3 * UNTOLD):
+        newest += 2
+        epochs = epochs.renewed(newest, newest + 1)
+
+    assert len(epochs.former) == UNTOLD
+    assert epochs.of(newest) == epochs.former[-1]
+    for _ in range(3 * UNTOLD):
+        newest += 2
+        epochs = epochs.renewed(newest, newest - 20)  # some rows are there still
+    assert len(epochs.former) == UNTOLD + 11
+    assert epochs.of(newest - 20).rows([(2, 2)]) == [(newest - 20, newest - 20)]
+
+
+def test_epochs_are_forgotten_from_the_oldest_on(tmp_path: Path) -> None:
+    epochs = Epochs([(0, "a"), (5, "b"), (9, "c")])
+
+    assert epochs.without({"b"}) is epochs
+    assert epochs.without({"a"}).beginnings == ((5, "b"), (9, "c"))
+    assert epochs.without({"a", "b", "c"}).beginnings == ((9, "c"),)
 
 
 def test_epochs_outlive_damage(tmp_path: Path) -> None:
