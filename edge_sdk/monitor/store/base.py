@@ -191,7 +191,9 @@ class Store(Protocol):
     def roll_up(self) -> int:
         """Roll a bounded number of new results into minutes; returns how many: call again until that is 0.
 
-        Charts over long ranges read minutes, and raw only what is in none yet. Results themselves stay.
+        Charts over long ranges read minutes, and raw only what is in none yet. Results themselves stay. Where there is
+        nothing to roll up, former epochs of which nothing is missing are settled: totals and lists pass them over, and
+        a resend is refused still.
 
         Raises:
             StoreError: Nothing was rolled up.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-HEAD = 4
+HEAD = 5
 """The newest revision of the schema."""
 
 

@@ -22,6 +22,7 @@ from edge_sdk.monitor.store.pruning import prune
 from edge_sdk.monitor.store.psycopg import PostgresConnection, upgrade, version_of
 from edge_sdk.monitor.store.refusals import conflict, count, is_resend, quarantine
 from edge_sdk.monitor.store.rollup import SLICE, ripe, roll_late, roll_source
+from edge_sdk.monitor.store.settling import settle
 from edge_sdk.monitor.store.sqlite import RECEIPT_RANGES
 
 LABEL_LENGTH = 200
@@ -157,7 +158,7 @@ class PostgresStore:
                 known.ranges.add(1, known.oldest - 1)
         changed = [(known.id, known.stored, msgspec.json.encode(known.ranges.ranges)) for known in touched.values()]
         db.execute(
-            "UPDATE sources SET stored = given.stored, ranges = given.ranges FROM"
+            "UPDATE sources SET stored = given.stored, ranges = given.ranges, settled = NULL FROM"
             " unnest(CAST(? AS bigint[]), CAST(? AS bigint[]), CAST(? AS bytea[])) AS given (id, stored, ranges)"
             " WHERE sources.id = given.id",
             [list(column) for column in zip(*changed, strict=True)] if changed else [[], [], []],
@@ -269,7 +270,7 @@ class PostgresStore:
             if rolled >= SLICE:
                 return rolled
         self._rolled_source = 0
-        return rolled
+        return rolled or settle(self._db, locking=" FOR NO KEY UPDATE")
 
 
 def open_reader(url: str) -> PostgresConnection:

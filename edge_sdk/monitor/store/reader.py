@@ -170,14 +170,16 @@ class StoreReader:
     def counters(self) -> Counters:
         """Totals since the store was made."""
         counts = dict(self._all("SELECT name, count FROM counters"))
-        ranges = self._all("SELECT epoch, stored, ranges FROM sources")
-        sources = [_source(*row) for row in ranges]
+        sources = [
+            _source(*row) for row in self._all("SELECT epoch, stored, ranges FROM sources WHERE settled IS NULL")
+        ]
+        [(settled,)] = self._all("SELECT coalesce(sum(settled), 0) FROM sources WHERE settled IS NOT NULL")
         return Counters(
             stations=self._all("SELECT count(*) FROM stations")[0][0],
             results=counts.get("results.stored", 0),
             duplicates=counts.get("results.duplicates", 0),
             conflicts=counts.get("results.conflicts", 0),
-            given_up=sum(one.given_up for one in sources),
+            given_up=int(settled) + sum(one.given_up for one in sources),
             missing=sum(one.missing for one in sources),
             quarantined=counts.get("messages.quarantined", 0),
             received=counts.get("messages.received", 0),
@@ -212,13 +214,19 @@ class StoreReader:
             "SELECT station, stream, t_ns, label, confidence, value, unit, degraded FROM latest WHERE station = ?",
             (row[0],),
         )
-        sources = self._all("SELECT epoch, stored, ranges FROM sources WHERE station = ? ORDER BY id", (row[0],))
+        sources = self._open_sources(row[0])
+        [(stored, settled)] = self._all(
+            "SELECT coalesce(sum(stored), 0), coalesce(sum(settled), 0) FROM sources WHERE station = ?", (row[0],)
+        )
         return StationDetail(
             view=self._view(row, [_latest(one) for one in latest], now_ns),
             epoch=row[14],
             birth=msgspec.json.decode(row[15], type=Birth) if row[15] else None,
             health=msgspec.json.decode(row[16], type=Health) if row[16] else None,
-            sources=[_source(*one) for one in sources],
+            stored=int(stored),
+            given_up=int(settled) + sum(one.given_up for one in sources),
+            missing=sum(one.missing for one in sources),
+            sources=sources,
         )
 
     def chart(
@@ -263,6 +271,15 @@ class StoreReader:
         rows = self._all("SELECT id FROM stations WHERE site = ?1 AND station = ?2", (site, station))
         found = [one for (number,) in rows for one in self._all(LAST_INPUTS, (number, start_ns, end_ns, picks))]
         return [_INPUTS.decode(one) for (one,) in found if one is not None]
+
+    def _open_sources(self, station: int | None = None) -> list[SourceView]:
+        """Epochs that are not settled, of one station or of all."""
+        rows = self._all(
+            "SELECT epoch, stored, ranges FROM sources WHERE settled IS NULL"
+            " AND (CAST(?1 AS BIGINT) IS NULL OR station = ?1) ORDER BY id",
+            (station,),
+        )
+        return [_source(*row) for row in rows]
 
     def _sources_of(self, site: str, station: str) -> list[tuple[int, int]]:
         """Outboxes of a station: their ids, and the event time up to which raw results may be missing."""

@@ -71,7 +71,7 @@ def ripe(db: Database, after: int) -> list[int]:
     return [
         source
         for source, rolled, ranges in db.execute(
-            "SELECT id, rolled, ranges FROM sources WHERE id > ? ORDER BY id", (after,)
+            "SELECT id, rolled, ranges FROM sources WHERE id > ? AND settled IS NULL ORDER BY id", (after,)
         ).fetchall()
         if _first_gap(ranges) - rolled >= ROLL
     ]

@@ -21,6 +21,7 @@ from edge_sdk.monitor.store.database import Database
 from edge_sdk.monitor.store.pruning import prune
 from edge_sdk.monitor.store.refusals import conflict, count, is_resend, quarantine
 from edge_sdk.monitor.store.rollup import GROUPED, INTO_MINUTES, SLICE, merge, ripe, roll_late, roll_source
+from edge_sdk.monitor.store.settling import settle
 from edge_sdk.monitor.store.sqlite_file import SqliteFile
 from edge_sdk.monitor.store.words import Words
 
@@ -113,7 +114,7 @@ class SqliteStore:
             if rolled >= SLICE:
                 return rolled
         self._rolled_source = 0
-        return rolled
+        return rolled or settle(self._db)
 
     def _write(self, batch: Batch, now_ns: int) -> Committed:
         done = Committed()
@@ -132,7 +133,7 @@ class SqliteStore:
                 if oldest > 1:
                     known.ranges.add(1, oldest - 1)
         self._db.executemany(
-            "UPDATE sources SET stored = ?, ranges = ? WHERE id = ?",
+            "UPDATE sources SET stored = ?, ranges = ?, settled = NULL WHERE id = ?",
             [(known.stored, msgspec.json.encode(known.ranges.ranges), known.id) for known in touched.values()],
         )
         self._words.finish()

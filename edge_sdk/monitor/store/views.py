@@ -114,7 +114,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceView(msgspec.Struct, frozen=True, kw_only=True):
-    """One outbox of a station.
+    """One epoch of a station's outbox.
 
     Attributes:
         epoch: Its random id.
@@ -139,13 +139,19 @@ class StationDetail(msgspec.Struct, frozen=True, kw_only=True):
         epoch: The outbox it uses now.
         birth: What it said when it was born.
         health: The last numbers.
-        sources: Its outboxes, newest last.
+        stored: Results ever stored, of all its epochs.
+        given_up: Results that it announced it will never send.
+        missing: Numbers that have not come yet.
+        sources: Its outbox's epochs, newest last; without former ones of which nothing is missing.
     """
 
     view: StationView
     epoch: str
     birth: Birth | None
     health: Health | None
+    stored: int
+    given_up: int
+    missing: int
     sources: list[SourceView]
 
 

@@ -90,6 +90,74 @@ def test_what_a_pack_says_will_never_come_is_receipted_and_counted(house: House)
         assert reader.counters().given_up == 6
 
 
+def listed(house: House) -> list[tuple[str, int, int, int]]:
+    with house.read() as reader:
+        detail = reader.station("north", "gate-1", now_ns=NOW_NS)
+        assert detail is not None
+        totals = detail.stored, detail.given_up, detail.missing
+        assert totals == (reader.counters().results, reader.counters().given_up, reader.counters().missing)
+        return [(one.epoch, one.stored, one.given_up, one.missing) for one in detail.sources]
+
+
+BOOTS = [Talker(epoch=f"{number:016x}") for number in range(1, 5)]
+
+
+def test_a_former_epoch_is_settled_when_nothing_of_it_is_missing(house: House) -> None:
+    first, second, third, last = BOOTS
+    house.take(first.birth(), first.pack(range(1, 31)))
+    house.take(second.birth(), second.pack([1, 2, 5], gone=[(3, 4)]))
+    house.take(third.birth(), third.pack([1, 4]))
+    house.take(last.birth(), last.pack([1, 2]))
+    before = listed(house)
+
+    roll_up(house)
+
+    assert [epoch for epoch, *_ in before] == [one.epoch for one in BOOTS]
+    assert listed(house) == [(third.epoch, 2, 0, 2), (last.epoch, 2, 0, 0)]
+    house.restart()
+    assert listed(house) == [(third.epoch, 2, 0, 2), (last.epoch, 2, 0, 0)]
+    house.take(third.pack([], gone=[(2, 3)]))
+    roll_up(house)
+    assert listed(house) == [(last.epoch, 2, 0, 0)]
+    with house.read() as reader:
+        assert (reader.counters().results, reader.counters().given_up) == (37, 4)
+        chart = reader.chart("north", "gate-1", "activity", start_ns=fused_ns(1), end_ns=fused_ns(60), points=1)
+    assert sum(one.count for one in chart.buckets) == 37
+
+
+def test_a_late_pack_of_a_settled_epoch_is_not_stored_twice_even_when_retention_took_its_results(house: House) -> None:
+    first, second, *_ = BOOTS
+    old = first.pack(range(1, 31))
+    house.take(first.birth(), old)
+    house.take(second.birth())
+    roll_up(house)
+    prune(house, Limits(results_days=1, minutes_days=1), now_ns=NOW_NS + 400 * DAY_NS)
+    house.restart()
+
+    committed = house.take(old, now_ns=NOW_NS + 400 * DAY_NS)
+
+    assert (committed.duplicates, dict(committed.new)) == (30, {})
+    assert committed.receipts[Source("north", "gate-1", first.epoch)].stored == ((1, 30),)
+    roll_up(house)
+    assert listed(house) == [(second.epoch, 0, 0, 0)]
+    with house.read() as reader:
+        chart = reader.chart("north", "gate-1", "activity", start_ns=fused_ns(1), end_ns=fused_ns(60), points=1)
+    assert sum(one.count for one in chart.buckets) == 30
+
+
+def test_what_comes_after_all_of_a_settled_epoch_is_stored(house: House) -> None:
+    first, second, *_ = BOOTS
+    house.take(first.birth(), first.pack(range(1, 11), gone=[(11, 12)]))
+    house.take(second.birth())
+    roll_up(house)
+    assert listed(house) == [(second.epoch, 0, 0, 0)]
+
+    committed = house.take(first.pack([12, 13, 15]))
+
+    assert {one.seq for one in committed.new[Source("north", "gate-1", first.epoch)]} == {12, 13, 15}
+    assert listed(house) == [(first.epoch, 13, 1, 1), (second.epoch, 0, 0, 0)]
+
+
 def test_a_result_is_stored_with_the_very_bytes_of_the_station(house: House) -> None:
     committed = house.take(GATE.result(1))
 

@@ -146,11 +146,9 @@ export function stationPage(page, fleet, site, station) {
       h("th", { scope: "row" }, one.name),
       h("td", { data: { field: "backend" } }, [one.runtime, ...one.delegates].join(" + "), one.fallback ? [" ", chip("fallback", { title: `asked for: ${one.fallback}` })] : null),
       h("td", {}, one.variant), h("td", {}, h("code", { title: one.bundle }, one.bundle.replace("sha256:", "").slice(0, 12))))));
-    const source = detail.sources.find((one) => one.epoch === detail.epoch);
-    const sum = (name) => detail.sources.reduce((total, one) => total + one[name], 0);
     const rows = [
       ["Board", birth?.board || "–"], ["Software", birth?.version || "–"], ["Started", birth ? time(Date.parse(birth.started) * 1e6) : "–"],
-      ["Last seen", age(detail.view.last_seen_ns)], ["Results stored", count(sum("stored"))], ["Given up by the station", count(sum("given_up"))], ["On their way", count(source?.missing ?? 0)],
+      ["Last seen", age(detail.view.last_seen_ns)], ["Results stored", count(detail.stored)], ["Given up by the station", count(detail.given_up)], ["On their way", count(detail.missing)],
       ["Waiting there", count(detail.view.backlog)], ["Temperature", detail.view.temperature_c === null ? "–" : `${detail.view.temperature_c.toFixed(1)} °C`],
       ["Sensors", said && Object.keys(said.sensors).length ? Object.entries(said.sensors).map(([name, value]) => `${name}: ${value}`).join(", ") : "–"],
       ["Flags", said?.flags.length ? said.flags.join(", ") : "–"], ["Outbox", detail.epoch || "–"],
