@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from converters.cache import Cache, key_of
 from converters.pipeline import convert
@@ -17,6 +18,18 @@ from tests.models import CHANNELS, LENGTH, onnx_model, weights
 
 RNG = np.random.default_rng(9)
 X = RNG.normal(size=(60, LENGTH, CHANNELS)).astype(np.float32)
+LABELS = np.arange(60) % 3
+
+
+LONG_AGO_S = 1.0
+
+
+def age_all() -> set[str]:
+    """What the user's cache holds; as if nobody had looked at it for long."""
+    entries = list(Cache.of_user().folder.glob("*"))
+    for entry in entries:
+        os.utime(entry, (LONG_AGO_S, LONG_AGO_S))
+    return {entry.name for entry in entries}
 
 
 def test_what_was_kept_comes_back_and_a_changed_byte_does_not(tmp_path: Path) -> None:
@@ -58,21 +71,26 @@ def test_a_key_follows_from_the_wish_and_the_files(tmp_path: Path) -> None:
     assert len({*keys, key_of(b"job", [tmp_path / "a"])}) == 3
 
 
-def test_the_second_conversion_is_quick_and_the_same(tmp_path: Path) -> None:
+def test_the_second_conversion_does_no_stage_again_and_is_the_same(tmp_path: Path) -> None:
     path = tmp_path / "dense.onnx"
     path.write_bytes(onnx_model(weights(seed=8)))
-    times, digests = [], []
-    for name in ("first", "second"):
-        begun = time.perf_counter()
-        done = convert(path, calibration=X, evaluate=(X, np.arange(60) % 3), out=tmp_path / f"{name}.edge")
-        times.append(time.perf_counter() - begun)
-        digests.append(done.digest)
-    anew = convert(path, calibration=X, evaluate=(X, np.arange(60) % 3), out=tmp_path / "anew.edge", cache=False)
 
-    assert times[1] < 0.5 * times[0]
-    assert digests == [anew.digest] * 2
-    other = convert(path, calibration=X * 2, evaluate=(X, np.arange(60) % 3), out=tmp_path / "other.edge")
-    assert other.digest != anew.digest
+    def made(name: str, x: NDArray[np.float32] = X, *, cache: bool = True) -> tuple[str, set[str], set[str]]:
+        """The bundle's digest; which stages' work was taken from the cache; which was put there."""
+        before = age_all()
+        done = convert(path, calibration=x, evaluate=(X, LABELS), out=tmp_path / f"{name}.edge", cache=cache)
+        after = {entry.name: entry.stat().st_mtime for entry in Cache.of_user().folder.iterdir()}
+        return done.digest, {key for key in before if after[key] > LONG_AGO_S}, after.keys() - before
+
+    first, _, done = made("first")
+    second, taken, done_again = made("second")
+    anew, taken_without, put_without = made("anew", cache=False)
+    other, taken_by_other, done_by_other = made("other", X * 2)
+
+    assert len(done) == len(done_by_other) == 2, "forge and proof"
+    assert (taken, done_again) == (done, set())
+    assert taken_without | put_without | taken_by_other == set()
+    assert first == second == anew != other
 
 
 @pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
