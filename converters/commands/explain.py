@@ -52,8 +52,7 @@ def _summary(explanation: Explanation) -> None:
             (
                 f"{each.precision} {each.format}", f"{each.bytes / 1024:.1f}", each.metric, f"{each.float_value:.4f}",
                 f"{each.value:.4f}", f"{each.latency_ms:.3f}",
-                f"{each.float_latency_ms:.3f}" if each.float_latency_ms else "-",
-                f"{each.difference:.2g}", f"{each.tolerance:.2g}",
+                each.float_pace, f"{each.difference:.2g}", f"{each.tolerance:.2g}",
             )
             for each in explanation.variants
         ],

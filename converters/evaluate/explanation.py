@@ -74,6 +74,11 @@ class VariantExplanation(msgspec.Struct, frozen=True, kw_only=True):
         return f"{ratio:.2f} times as fast" + (" (slower!)" if ratio < 0.95 else "")
 
     @property
+    def float_pace(self) -> str:
+        """p50 of float32 beside it in ms, in words where there is none."""
+        return "not in the bundle" if self.float_latency_ms is None else f"{self.float_latency_ms:.3f}"
+
+    @property
     def is_slower(self) -> bool:
         """Whether it is slower than float here, beyond what timing noise explains."""
         return self.float_latency_ms is not None and self.latency_ms > 1.05 * self.float_latency_ms

@@ -105,7 +105,7 @@ def _summary(explanation: Explanation) -> str:
             f"{each.value:.4f}",
             f"{each.low:.4f} to {each.high:.4f}",
             f"{each.latency_ms:.3f}",
-            f"{each.float_latency_ms:.3f}" if each.float_latency_ms else "",
+            each.float_pace,
             each.verdict,
             ", ".join(f"{name} ≥ {version}" for name, version in each.runtimes.items()),
         )

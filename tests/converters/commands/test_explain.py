@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from converters import pipeline
 from converters.cli import convert
 from converters.commands.explain import explain
 from converters.evaluate.layers import LayerError, blame
@@ -40,6 +41,17 @@ def test_a_program_reads_nothing_but_json(sines: Conversion) -> None:
     done = CliRunner().invoke(explain, [str(sines.path), "--json", "-"], catch_exceptions=False)
 
     assert json.loads(done.stdout)["variants"]
+
+
+def test_where_the_bundle_holds_no_float32_the_report_says_so(tmp_path: Path) -> None:
+    (tmp_path / "dense.onnx").write_bytes(onnx_model(weights()))
+    x = np.random.default_rng(5).normal(size=(60, LENGTH, CHANNELS)).astype(np.float32)
+    made = pipeline.convert(tmp_path / "dense.onnx", calibration=x, out=tmp_path / "out.edge")
+
+    done = CliRunner().invoke(explain, [str(made.path), "--html", f"{tmp_path}/report.html"], catch_exceptions=False)
+
+    assert "<td class='s'>not in the bundle</td>" in (tmp_path / "report.html").read_text()
+    assert "not in the bundle" in " ".join(done.stdout.split())
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed: apt-get install chromium")
