@@ -205,3 +205,10 @@ def test_axe_finds_no_serious_violation(browser: Browser, scene: Scene, scheme: 
     context.close()
 
     assert [one for one in violations if one[2] in {"serious", "critical"}] == []
+
+
+def test_who_has_to_log_in_is_offered_no_other_page(page: Page) -> None:
+    page.goto("/login")
+
+    expect(page.locator("#password")).to_be_visible()
+    expect(page.locator("nav")).to_be_hidden()

@@ -135,6 +135,48 @@ def test_a_value_stands_in_its_interval_now_and_over_time(page: Page, crowd: Run
     assert [float(one) for one in said] in [one["body"]["interval"] for one in newest]
 
 
+def test_every_number_of_a_value_has_its_unit(page: Page) -> None:
+    page.goto("/station/market/gate-10?range=3600")
+
+    expect(page.locator("#label-chart .unit")).to_have_text("°C")
+    expect(page.locator("#value-chart .unit")).to_have_text("°C")
+    expect(page.locator("#contributors-body [data-field='label']").first).to_have_text(re.compile(r"^-?[\d.]+ °C$"))
+    page.goto("/streams?stream=climate&range=3600")
+    expect(page.locator("#value-chart .unit")).to_have_text("°C")
+
+
+@pytest.mark.parametrize("width", [360, 1180])
+def test_no_name_on_the_map_is_cut(browser: Browser, crowd: Running, width: int) -> None:
+    context = browser.new_context(base_url=crowd.url, viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto("/?view=map")
+    expect(page.locator("#map circle")).to_have_count(50)
+
+    cut = page.evaluate(
+        """() => {
+          const frame = document.querySelector("#map").getBoundingClientRect();
+          const names = [...document.querySelectorAll("#map text")];
+          return names.map((one) => [one.textContent, one.getBoundingClientRect()])
+            .filter(([, at]) => at.left < frame.left - 1 || at.right > frame.right + 1 || at.top < frame.top - 1)
+            .map(([name]) => name);
+        }"""
+    )
+
+    assert page.locator("#map text.name").count() > 0
+    assert cut == []
+    context.close()
+
+
+def test_a_phone_shows_in_the_bar_which_page_this_is(browser: Browser, crowd: Running) -> None:
+    context = browser.new_context(base_url=crowd.url, viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.goto("/quarantine")
+    here = page.locator("nav a[aria-current]")
+    expect(here).to_have_text("Quarantine")
+    expect(here).to_be_in_viewport(ratio=1)
+    context.close()
+
+
 def test_a_label_has_one_colour_on_every_page(page: Page) -> None:
     def colours(path: str, chart: str) -> set[tuple[str, str]]:
         page.goto(path)

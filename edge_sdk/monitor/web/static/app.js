@@ -11,6 +11,7 @@ import { loginPage, logoutButton } from "./login.js";
 export const fleet = { stations: new Map(), silentAfterNs: 90e9, listeners: new Set() };
 
 const page = document.getElementById("page");
+const bar = document.querySelector("nav");
 const connection = document.getElementById("connection");
 let close = () => {};
 
@@ -30,13 +31,21 @@ function route() {
   return ["/", () => fleetPage(page, fleet)];
 }
 
+/** On a phone the bar is wider than the screen: the page that is shown stands in its middle. */
+function reveal() {
+  const link = bar.querySelector("[aria-current]");
+  if (link) bar.scrollLeft += link.getBoundingClientRect().left - bar.getBoundingClientRect().left - (bar.clientWidth - link.offsetWidth) / 2;
+}
+
 export function show() {
   close();
   page.replaceChildren();
   const [current, open] = route();
-  for (const link of document.querySelectorAll("nav a"))
+  bar.hidden = current === "/login";
+  for (const link of bar.querySelectorAll("a"))
     if (link.getAttribute("href") === current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
+  reveal();
   close = open() ?? (() => {});
 }
 
@@ -79,8 +88,10 @@ function take(update) {
 async function countAlerts() {
   const open = (await get("/api/alerts").catch(() => [])).filter((one) => one.acknowledged === null).length;
   const badge = document.getElementById("alert-count");
+  if (badge.textContent === String(open)) return;
   badge.hidden = !open;
   setText(badge, String(open));
+  reveal();
 }
 
 function state(text) {
@@ -93,7 +104,7 @@ const button = document.getElementById("theme");
 function theme(name) {
   document.documentElement.dataset.theme = name;
   localStorage.setItem("theme", name);
-  setText(button, name === "auto" ? "Auto" : name === "dark" ? "Dark" : "Light");
+  setText(button, `Theme: ${name}`);
   button.setAttribute("aria-label", `Theme: ${name}. Press to change.`);
 }
 button.addEventListener("click", () => theme(themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % 3]));

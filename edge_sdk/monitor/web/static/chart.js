@@ -1,5 +1,5 @@
 // Charts as SVG: the fused label over time, values with their band, contributor lanes, the backlog.
-import { between, colour, h, percent, s, time } from "./dom.js";
+import { between, colour, h, inWords, percent, s, time } from "./dom.js";
 
 const LEFT = 46, RIGHT = 8, TOP = 8, BOTTOM = 22;
 
@@ -35,8 +35,11 @@ function axis(svg, width, height, start, end, marks) {
   for (const [y, text] of marks) svg.append(s("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }), s("text", { class: "axis", x: LEFT - 6, y: y + 4, "text-anchor": "end" }, text));
 }
 
+/** What the marks beside a chart are in. */
+const inUnit = (unit) => s("text", { class: "axis unit", x: LEFT + 6, y: TOP + 10 }, unit);
+
 /** The fused label over time: a bar per bucket, as high as its confidence; or the value, in the intervals that results gave or else in its spread. */
-export function labelChart(chart, labels) {
+export function labelChart(chart, labels, unit = "") {
   const isValue = chart.buckets.some((one) => one.value !== null && one.label === null);
   const words = chart.buckets.length ? `${chart.buckets.length} stretches from ${time(chart.start_ns)} to ${time(chart.end_ns)}; last: ${chart.buckets.at(-1).label ?? chart.buckets.at(-1).value}` : "no results in this range";
   const box = frame("label-chart", `Fused result over time: ${words}`, 190, (svg, width, height) => {
@@ -50,7 +53,7 @@ export function labelChart(chart, labels) {
       const y = (value) => TOP + room * (1 - (value - low) / (high - low || 1));
       axis(svg, width, height, chart.start_ns, chart.end_ns, [[y(low), low.toPrecision(3)], [y(high), high.toPrecision(3)]]);
       const band = [...edges.map((one) => `${one.x},${y(one.high)}`), ...edges.toReversed().map((one) => `${one.x},${y(one.low)}`)];
-      svg.append(s("polygon", { class: "band", "data-band": sure.length > 1 ? "interval" : "spread", points: band.join(" ") }), s("polyline", { class: "line", points: chart.buckets.map((one) => `${at(one)},${y(one.value)}`).join(" ") }));
+      svg.append(s("polygon", { class: "band", "data-band": sure.length > 1 ? "interval" : "spread", points: band.join(" ") }), s("polyline", { class: "line", points: chart.buckets.map((one) => `${at(one)},${y(one.value)}`).join(" ") }), inUnit(unit));
     } else {
       axis(svg, width, height, chart.start_ns, chart.end_ns, [0, 0.5, 1].map((value) => [TOP + room * (1 - value), percent(value)]));
       for (const one of chart.buckets) {
@@ -62,7 +65,7 @@ export function labelChart(chart, labels) {
       const ns = chart.start_ns + ((event.clientX - svg.getBoundingClientRect().left - LEFT) / inner) * span;
       const one = chart.buckets.find((bucket) => ns >= bucket.t_ns && ns < bucket.t_ns + chart.width_ns);
       const near = one && chart.picks.findLast((pick) => pick.t_ns <= one.t_ns + chart.width_ns && pick.body.interval);
-      box.tip(event, one ? `${time(one.t_ns)}\n${one.label ?? one.value?.toFixed(3) ?? "no answer"} ${near ? `(${between(near.body)}) ` : ""}${one.confidence === null ? "" : percent(one.confidence)}\n${one.count} results${one.share < 1 ? `, ${percent(one.share)} of them` : ""}` : "");
+      box.tip(event, one ? `${time(one.t_ns)}\n${one.label ?? (one.value === null ? "no answer" : inWords(one.value, unit))} ${near ? `(${between(near.body)}) ` : ""}${one.confidence === null ? "" : percent(one.confidence)}\n${one.count} results${one.share < 1 ? `, ${percent(one.share)} of them` : ""}` : "");
     };
   });
   return box;
@@ -91,7 +94,7 @@ export function strip(rows, labels) {
 }
 
 /** One line of values for each station, over one axis. */
-export function valueLines(rows, tall = 320) {
+export function valueLines(rows, unit = "", tall = 320) {
   const all = rows.flatMap((one) => one.chart.buckets.filter((bucket) => bucket.value !== null));
   const low = Math.min(...all.map((one) => one.value)), high = Math.max(...all.map((one) => one.value));
   return frame("value-chart", `Values over time of ${rows.map((one) => one.name).join(", ")}: ${low.toPrecision(3)} to ${high.toPrecision(3)}`, tall, (svg, width, height) => {
@@ -104,21 +107,22 @@ export function valueLines(rows, tall = 320) {
       line.style.stroke = colour(name, names);
       svg.append(line);
     }
+    svg.append(inUnit(unit));
     svg.onmousemove = (event) => {
       const ns = start + ((event.clientX - svg.getBoundingClientRect().left - LEFT) / inner) * (end - start);
       const said = rows.map(({ name, chart }) => [name, chart.buckets.find((bucket) => ns >= bucket.t_ns && ns < bucket.t_ns + chart.width_ns)]).filter(([, one]) => one?.value !== null && one);
-      svg.parentElement.tip(event, said.length ? [time(ns), ...said.map(([name, one]) => `${name}: ${+one.value.toFixed(3)}`)].join("\n") : "");
+      svg.parentElement.tip(event, said.length ? [time(ns), ...said.map(([name, one]) => `${name}: ${inWords(one.value, unit)}`)].join("\n") : "");
     };
   });
 }
 
-/** The labels that are shown, each in the colour that it has among all. */
-export function legend(shown, labels) {
+/** The labels that are shown, each in the colour that it has among all; and what else the drawing says. */
+export function legend(shown, labels, words = "") {
   return h("ul", { class: "legend", "aria-label": "Labels" }, shown.map((label) => {
     const swatch = h("span", { class: "swatch" });
     swatch.style.background = colour(label, labels);
     return h("li", {}, swatch, label);
-  }));
+  }), words ? h("li", { class: "quiet" }, words) : null);
 }
 
 /** One lane per model: what each said alone, and when it did not count. */

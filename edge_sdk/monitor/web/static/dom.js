@@ -42,8 +42,8 @@ export function age(ns) {
 export const percent = (value) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(0)} %`);
 export const count = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
 export const time = (ns) => new Date(ns / 1e6).toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" });
-export const answer = (one) =>
-  one.label ?? (one.value === null || one.value === undefined ? "no answer" : `${+one.value.toFixed(3)} ${one.unit ?? ""}`.trim());
+export const inWords = (value, unit) => `${+value.toFixed(3)} ${unit ?? ""}`.trim();
+export const answer = (one) => one.label ?? (one.value === null || one.value === undefined ? "no answer" : inWords(one.value, one.unit));
 
 /** How sure a result is of itself: its interval, or the other labels that its conformal set holds. */
 export function between(body) {

@@ -33,5 +33,5 @@ export async function logoutButton(place) {
   place.before(h("button", { id: "logout", type: "button", title: `${me.name}, ${me.role}`, onclick: async () => {
     await fetch("/api/logout", { method: "POST" });
     location.assign("/login");
-  } }, `Log out ${me.name}`));
+  } }, "Log out", h("span", { class: "who" }, ` ${me.name}`)));
 }

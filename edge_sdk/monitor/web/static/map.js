@@ -53,7 +53,7 @@ export function stationMap(open) {
     const parts = [];
     const grid = step(Math.min(width / (perDegree * shrink), HEIGHT / perDegree), 5);
     const digits = Math.max(0, -Math.floor(Math.log10(grid)));
-    for (let lat = Math.ceil((middle[0] - HEIGHT / 2 / perDegree) / grid) * grid; y(lat) > 8; lat += grid)
+    for (let lat = Math.ceil((middle[0] - HEIGHT / 2 / perDegree) / grid) * grid; y(lat) > 16; lat += grid)
       parts.push(s("line", { class: "grid", x1: 0, x2: width, y1: y(lat), y2: y(lat) }), s("text", { class: "axis", x: 4, y: y(lat) - 4 }, `${lat.toFixed(digits)}°`));
     for (let lon = Math.ceil((middle[1] - width / 2 / perDegree / shrink) / grid) * grid; x(lon) < width - 8; lon += grid)
       parts.push(s("line", { class: "grid", y1: 0, y2: HEIGHT, x1: x(lon), x2: x(lon) }), s("text", { class: "axis", x: x(lon) + 4, y: HEIGHT - 6 }, `${lon.toFixed(digits)}°`));
@@ -64,16 +64,17 @@ export function stationMap(open) {
       parts.push(dot);
     }
     svg.replaceChildren(...parts);
-    if (placed.length <= NAMED) svg.append(...names(placed, x, y, radius));
+    if (placed.length <= NAMED) svg.append(...names(placed, x, y, radius, width));
   }
-  /** The names that find room: none lies over another, nor over a dot. */
-  function names(placed, x, y, radius) {
+  /** The names that find room: none lies over another, nor over a dot, nor beyond the edge. */
+  function names(placed, x, y, radius, width) {
     const taken = placed.map((one) => [x(one.longitude) - radius, y(one.latitude) - radius, x(one.longitude) + radius, y(one.latitude) + radius]);
     const found = [];
     for (const one of placed.toSorted((left, right) => RANKS.indexOf(right.shown) - RANKS.indexOf(left.shown))) {
       const wide = 7.4 * one.station.length, [cx, cy] = [x(one.longitude), y(one.latitude)];
       for (const [left, base] of [[cx + radius + 4, cy + 4], [cx - radius - 4 - wide, cy + 4], [cx - wide / 2, cy - radius - 5], [cx - wide / 2, cy + radius + 13]]) {
         const area = [left, base - 11, left + wide, base + 3];
+        if (left < 0 || left + wide > width || base - 11 < 0) continue;
         if (taken.some((other) => area[0] < other[2] && other[0] < area[2] && area[1] < other[3] && other[1] < area[3])) continue;
         taken.push(area);
         found.push(s("text", { class: "axis name", x: left, y: base }, one.station));

@@ -1,5 +1,5 @@
 // One station: the fused result over time, who contributed, health, events, models, commands.
-import { age, answer, between, chip, colour, count, get, h, inOrder, nowMs, percent, setText, time } from "./dom.js";
+import { age, answer, between, chip, colour, count, get, h, inOrder, inWords, nowMs, percent, setText, time } from "./dom.js";
 import { commands } from "./commands.js";
 import { healthChart, labelChart, lanes, legend, valueLines } from "./chart.js";
 import { downloads, rangePicker } from "./range.js";
@@ -100,13 +100,14 @@ export function stationPage(page, fleet, site, station) {
     drawn = text;
     const seen = [...new Set(found.buckets.map((one) => one.label).filter((label) => label !== null))];
     const order = inOrder([detail.birth], seen), known = order.filter((label) => seen.includes(label));
+    const unit = detail.view.streams.find((one) => one.stream === stream)?.unit ?? "";
     const rows = dataTable({ id: "chart", label: "The chart as a table", columns: ["From", "Label or value", { title: "Confidence", number: true }, { title: "Results", number: true }], short: true });
-    rows.put(found.buckets.map((one) => h("tr", {}, h("td", { data: { value: one.t_ns } }, time(one.t_ns)), h("td", {}, one.label ?? one.value?.toFixed(3) ?? "no answer"), h("td", {}, percent(one.confidence)), h("td", {}, count(one.count)))));
+    rows.put(found.buckets.map((one) => h("tr", {}, h("td", { data: { value: one.t_ns } }, time(one.t_ns)), h("td", {}, answer({ ...one, unit })), h("td", {}, percent(one.confidence)), h("td", {}, count(one.count)))));
     const table = h("details", {}, h("summary", {}, "The same as a table"), rows.box);
     table.open = chart.querySelector("details")?.open ?? false;
-    if (found.buckets.length) chart.replaceChildren(labelChart(found, order), legend(known, order), h("h3", {}, "What each model said"), ...(known.length ? [lanes(found, order)] : eachValue(found)), table);
+    if (found.buckets.length) chart.replaceChildren(labelChart(found, order, unit), legend(known, order, known.length ? "as high as its confidence" : ""), h("h3", {}, `What each model said${known.length ? ": the paler, the less sure; grey did not count" : ""}`), ...(known.length ? [lanes(found, order)] : eachValue(found, unit)), table);
     else chart.replaceChildren(h("p", { class: "empty" }, "No results in this range."));
-    const numbers = [["backlog-chart", "Results that wait", "backlog", count, true], ["temperature-chart", "Processor", "temperature_c", (value) => `${value.toFixed(0)} °C`, false], ["memory-chart", "Memory", "rss_bytes", (value) => `${(value / 1e6).toFixed(0)} MB`, false]];
+    const numbers = [["backlog-chart", "Results that wait", "backlog", count, true], ["temperature-chart", "Temperature of the processor", "temperature_c", (value) => `${value.toFixed(0)} °C`, false], ["memory-chart", "Memory", "rss_bytes", (value) => `${(value / 1e6).toFixed(0)} MB`, false]];
     const drawnNumbers = numbers.filter(([, , field]) => waiting.some((one) => one[field] !== null))
       .flatMap(([id, title, field, say, warm]) => [h("h3", {}, title), healthChart(id, title, waiting, start_ns, end_ns, field, say, warm)]);
     health.replaceChildren(...(drawnNumbers.length ? drawnNumbers : [h("p", { class: "empty" }, "No health message in this range.")]));
@@ -123,11 +124,11 @@ export function stationPage(page, fleet, site, station) {
   }
 
   /** What each model of a regression said: a line each. */
-  function eachValue(found) {
+  function eachValue(found, unit) {
     const width_ns = (found.end_ns - found.start_ns) / 60;
     const names = [...new Set(found.picks.flatMap((one) => one.body.contributors.map((part) => part.model)))];
     const rows = names.map((name) => ({ name, chart: { start_ns: found.start_ns, end_ns: found.end_ns, width_ns, buckets: found.picks.map((one) => ({ t_ns: one.t_ns - width_ns / 2, value: one.body.contributors.find((part) => part.model === name)?.value ?? null })) } }));
-    return rows.some((row) => row.chart.buckets.some((one) => one.value !== null)) ? [valueLines(rows, 190), legend(names, names)] : [];
+    return rows.some((row) => row.chart.buckets.some((one) => one.value !== null)) ? [valueLines(rows, unit, 190), legend(names, names)] : [];
   }
 
   function contributors(result) {
@@ -135,7 +136,7 @@ export function stationPage(page, fleet, site, station) {
     setText(spread, between(result));
     parts.put(result.contributors.map((one) => h("tr", { data: { model: one.model } },
       h("th", { scope: "row" }, one.model), h("td", {}, chip(one.state), one.reason ? h("span", { class: "quiet" }, ` ${one.reason}`) : null),
-      h("td", { data: { field: "label" } }, one.label ?? (one.value === undefined ? "–" : String(one.value))),
+      h("td", { data: { field: "label" } }, one.label ?? (one.value === undefined ? "–" : inWords(one.value, result.unit))),
       h("td", {}, one.confidence === undefined ? "–" : [h("meter", { min: 0, max: 1, low: 0.5, value: one.confidence, "aria-hidden": "true" }), percent(one.confidence)]),
       h("td", {}, one.weight.toFixed(2)), h("td", {}, one.age_ms === undefined ? "–" : `${count(one.age_ms)} ms`))));
   }

@@ -82,11 +82,12 @@ export function streamsPage(page, fleet) {
     drawn = keys.length ? text : "";
     if (!keys.length) chart.replaceChildren(h("p", { class: "empty", id: "streams-empty" }, "No station is chosen."));
     else if (charts.some((one) => one.buckets.some((bucket) => bucket.label === null && bucket.value !== null))) {
-      chart.replaceChildren(valueLines(charts.map((one, at) => ({ name: keys[at], chart: one }))), legend(keys, keys));
+      const unit = latest.find((one) => one.unit)?.unit ?? "";
+      chart.replaceChildren(valueLines(charts.map((one, at) => ({ name: keys[at], chart: one })), unit), legend(keys, keys));
     } else {
       const seen = [...new Set(charts.flatMap((one) => one.buckets.map((bucket) => bucket.label)).filter((label) => label !== null))];
       const order = inOrder(keys.map((key) => births.get(key)), seen);
-      chart.replaceChildren(strip(charts.map((one, at) => ({ name: keys[at], chart: one })), order), legend(order.filter((label) => seen.includes(label)), order));
+      chart.replaceChildren(strip(charts.map((one, at) => ({ name: keys[at], chart: one })), order), legend(order.filter((label) => seen.includes(label)), order, "the paler, the less sure"));
     }
     now.put(keys.map((key, at) => h("tr", { data: { key } }, h("th", { scope: "row" }, stationLink(...key.split("/"))),
       h("td", { data: { field: "label" } }, answer(latest[at])), h("td", {}, percent(latest[at].confidence)), h("td", {}, time(latest[at].t_ns)),
