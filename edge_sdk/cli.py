@@ -1,64 +1,50 @@
-"""The one command, ``edge-sdk``: its sub-commands are entry points, loaded when named."""
+"""The one command, ``edge-sdk``: a station is run at once, all else is a sub-command of `edge_sdk.commands.group`."""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from edge_sdk import __version__
-from edge_sdk.base import plugins, terminal
-from edge_sdk.base.errors import EdgeError, PluginError, leaves, nearest
+from edge_sdk.base.errors import EdgeError, leaves
 
-GROUP = "edge_sdk.commands"
+if TYPE_CHECKING:
+    from edge_sdk.commands.group import GROUP as GROUP
+    from edge_sdk.commands.group import commands as commands
+
 FAULT = 70  # EX_SOFTWARE of sysexits.h
-
-
-class Commands(click.Group):
-    """Sub-commands found by entry point."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every installed sub-command, by name."""
-        return list(plugins.found(GROUP))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one; unknown names get the nearest."""
-        try:
-            command: click.Command = plugins.load(GROUP, cmd_name)
-        except PluginError:
-            ctx.fail(f"No command {cmd_name!r}. {nearest(cmd_name, plugins.found(GROUP))}")
-        return command
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="edge-sdk")
-def commands() -> None:
-    """Models to edge boards, sensor fusion on the board, every result delivered.
-
-    \b
-    Examples:
-      edge-sdk demo                                   the whole of it, on this machine
-      edge-sdk convert model.keras --calibration train.npz -o model.edge
-      edge-sdk station check station.yaml             everything short of starting
-      edge-sdk station run station.yaml
-      edge-sdk monitor run monitor.yaml
-
-    Completion: eval "$(_EDGE_SDK_COMPLETE=bash_source edge-sdk)"  (or zsh_source, fish_source)
-    """
 
 
 def main() -> None:
     """Run the command line; an error made on purpose becomes one line and its exit code."""
     try:
-        code = commands(standalone_mode=False) or 0
-    except click.ClickException as problem:
-        problem.show()
-        code = problem.exit_code
+        code = _run(sys.argv[1:])
     except BaseException as problem:  # noqa: BLE001 - the outermost of all: whatever comes out is told
         code = tell(problem)
     sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:2] == ["station", "run"]:
+        from edge_sdk.station.run import Run
+
+        if run := Run.plain(arguments[2:]):
+            run.work()
+            return 0
+    from edge_sdk.commands import group
+
+    return group.run()
+
+
+def __getattr__(name: str) -> Any:
+    """The group of sub-commands, loaded when it is asked for: a station runs without it."""
+    if name not in {"GROUP", "commands"}:
+        raise AttributeError(f"module 'edge_sdk.cli' has no attribute {name!r}")
+    from edge_sdk.commands import group
+
+    return getattr(group, name)
 
 
 def tell(problem: BaseException) -> int:
@@ -70,6 +56,8 @@ def tell(problem: BaseException) -> int:
     Raises:
         SystemExit: It was one.
     """
+    from edge_sdk.base import terminal
+
     errors = leaves(problem)
     for error in errors:
         if isinstance(error, SystemExit):
@@ -77,7 +65,7 @@ def tell(problem: BaseException) -> int:
     if any(isinstance(error, BrokenPipeError) for error in errors):  # `edge-sdk … | head` has seen enough
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - flushed once more when we exit
         return 141
-    if any(isinstance(error, KeyboardInterrupt | click.Abort) for error in errors):
+    if any(isinstance(error, KeyboardInterrupt) for error in errors):
         terminal.error("interrupted")
         return 130
     for message in dict.fromkeys(str(error) for error in errors if isinstance(error, EdgeError)):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_sdk.base import terminal
+
+if TYPE_CHECKING:
+    from edge_sdk.station.run import LogLevel
 
 
 @click.group()
@@ -104,12 +107,12 @@ def plan(config: Path, json_file: str | None) -> None:
 
 
 @station.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=click.Path())
 @click.option("--drain-s", type=float, default=5.0, show_default=True, help="Seconds to drain the outbox when stopped.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 @click.option("--log-json", is_flag=True, help="One JSON object a line.")
 @terminal.json_option
-def run(config: Path, drain_s: float, log_level: str, log_json: bool, json_file: str | None) -> None:
+def run(config: str, drain_s: float, log_level: LogLevel, log_json: bool, json_file: str | None) -> None:
     """Run CONFIG until told to stop, or until every sensor has ended.
 
     SIGTERM and SIGINT stop it in order; what is not delivered by then stays in the outbox. SIGHUP reads CONFIG again:
@@ -120,34 +123,9 @@ def run(config: Path, drain_s: float, log_level: str, log_json: bool, json_file:
       edge-sdk station run station.yaml
       edge-sdk station run station.yaml --log-json
     """
-    import logging
-    import os
+    from edge_sdk.station.run import Run
 
-    import anyio
-
-    from edge_sdk.base import logs
-    from edge_sdk.base.allocator import share_one_heap
-    from edge_sdk.base.clock import SystemClock
-    from edge_sdk.station.notify import Notifier
-    from edge_sdk.station.remote.start import assembled
-
-    share_one_heap()
-    logs.configure(log_level, as_json=log_json)
-    tail = logs.Tail()
-    logging.getLogger().addHandler(tail)
-    program = assembled(
-        config,
-        clock=SystemClock(),
-        credentials=os.environ.get("CREDENTIALS_DIRECTORY", ""),
-        notifier=Notifier.of(os.environ),
-        tail=tail,
-    )
-
-    async def work() -> None:
-        await program.run(drain_s=drain_s)
-
-    anyio.run(work)
-    terminal.write_json(json_file, program.final_counters)
+    Run(config, drain_s, log_level, log_json, json_file).work()
 
 
 @station.command()

@@ -16,7 +16,15 @@ UNASKED = {
     "edge_sdk.station.status.server",
 }
 # Each brings hundreds of names and half a megabyte or more.
-UNNEEDED = {"csv", "importlib.metadata", "importlib.resources", "stringprep"}
+UNNEEDED = {
+    "click",
+    "csv",
+    "edge_sdk.base.terminal",
+    "edge_sdk.station.cli",
+    "importlib.metadata",
+    "importlib.resources",
+    "stringprep",
+}
 _SAYS_WHAT_IT_LOADED = """
 import atexit, sys
 atexit.register(lambda: print(*sys.modules, file=open("modules.txt", "w")))
