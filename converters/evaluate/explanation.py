@@ -76,7 +76,9 @@ class VariantExplanation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def float_pace(self) -> str:
         """p50 of float32 beside it in ms, in words where there is none."""
-        return "not in the bundle" if self.float_latency_ms is None else f"{self.float_latency_ms:.3f}"
+        if self.float_latency_ms is None:
+            return "is float itself" if self.precision == "float32" else "not in the bundle"
+        return f"{self.float_latency_ms:.3f}"
 
     @property
     def is_slower(self) -> bool:

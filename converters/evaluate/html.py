@@ -21,14 +21,14 @@ padding:0 1rem}
 h1{margin:0}h2{margin:2.2rem 0 .4rem;border-bottom:2px solid var(--line)}h3{margin:1.4rem 0 .3rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;min-width:50%;margin:.5rem 0 1.2rem}
 th,td{border-bottom:1px solid var(--line);padding:.3rem .7rem;text-align:left;vertical-align:top}
-th{font-weight:600;color:var(--dim);font-size:.9em}
+th{font-weight:600;color:var(--dim);font-size:.9em;white-space:nowrap}th.n{text-align:right}
 td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td.s{white-space:nowrap}
 code{font-size:.85em;overflow-wrap:anywhere}.dim{color:var(--dim)}.bad{color:var(--bad)}.good{color:var(--good)}
 .verdicts{display:grid;grid-template-columns:repeat(auto-fit,minmax(15rem,1fr));gap:.8rem;margin:1rem 0}
 .verdict{background:var(--card);border:1px solid var(--line);border-radius:.5rem;padding:.7rem .9rem}
 .verdict b{display:block;font-size:1.5em;line-height:1.2}
-svg{display:block;max-width:100%;height:auto;width:46rem}
-svg.small{width:14rem;display:inline-block;margin:.3rem 1rem .3rem 0}
+svg{display:block;max-width:100%;min-width:36rem;height:auto;width:46rem}
+svg.small{width:14rem;min-width:0;display:inline-block;margin:.3rem 1rem .3rem 0}
 svg text{fill:var(--ink);font:11px system-ui;paint-order:stroke;stroke:var(--back);stroke-width:3px}
 .bar,.dot{fill:var(--bar)}.badbar{fill:var(--bad)}
 .hollow{fill:var(--back);stroke:var(--bar);stroke-width:1.5}.grid{stroke:var(--line);stroke-dasharray:2 3}
@@ -226,12 +226,20 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, layer: int | N
         if index == layer:
             short = text.split(";")[0].rstrip("/").rpartition("/")[2][:40] or text[:40]
             return f"<td class='s' title='{_t(text)}'>{_t(short)}</td>"
-        if text and text.strip("%").replace(".", "").replace("-", "").replace("e", "").replace("+", "").isdigit():
+        if _is_number(text):
             return f"<td class='n'>{_t(text)}</td>"
         return f"<td class='s'>{_t(text)}</td>" if len(text) < 28 else f"<td>{_t(text)}</td>"
 
     body = "".join(f"<tr>{''.join(cell(i, text) for i, text in enumerate(row))}</tr>" for row in rows)
-    return f"<div class='wide'><table><tr>{''.join(f'<th>{_t(name)}</th>' for name in head)}</tr>{body}</table></div>"
+    heads = (
+        f"<th{' class=n' if i != layer and rows and _is_number(rows[0][i]) else ''}>{_t(name)}</th>"
+        for i, name in enumerate(head)
+    )
+    return f"<div class='wide'><table><tr>{''.join(heads)}</tr>{body}</table></div>"
+
+
+def _is_number(text: str) -> bool:
+    return text.strip("%").replace(".", "").replace("-", "").replace("e", "").replace("+", "").isdigit()
 
 
 def _t(text: str) -> str:

@@ -78,7 +78,7 @@ def pareto(points: Sequence[Point], *, cost: str, quality: str, lower_is_better:
     line = " ".join("{:.1f},{:.1f}".format(*at(point.x, point.y)) for point in front)
     drawn.append(f"<polyline points='{line}' class='front'/>")
     taken: list[tuple[float, float]] = []
-    names = []
+    names, dots = [], []
     for point in sorted(points, key=lambda each: (each.is_chosen, each.x)):  # the chosen ones above the others
         x, y = at(point.x, point.y)
         _, up = at(point.x, point.high)
@@ -87,12 +87,10 @@ def pareto(points: Sequence[Point], *, cost: str, quality: str, lower_is_better:
         while any(abs(row - other) < 13 and abs(x - across) < 120 for across, other in taken):
             row += 13
         taken.append((x, row))
-        drawn.append(
-            f"<line x1='{x:.1f}' y1='{up:.1f}' x2='{x:.1f}' y2='{down:.1f}' class='whisker'/>"
-            f"<circle cx='{x:.1f}' cy='{y:.1f}' r='4.5' class='{'dot' if point.is_chosen else 'hollow'}'/>"
-        )
+        drawn.append(f"<line x1='{x:.1f}' y1='{up:.1f}' x2='{x:.1f}' y2='{down:.1f}' class='whisker'/>")
+        dots.append(f"<circle cx='{x:.1f}' cy='{y:.1f}' r='4.5' class='{'dot' if point.is_chosen else 'hollow'}'/>")
         names.append(f"<text x='{x + 8:.1f}' y='{row:.1f}'>{_t(point.name)}</text>")
-    drawn += names  # above all lines
+    drawn += [*names, *dots]  # a name lies over all lines, and over no point
     return _svg(width, height, f"{quality} over {cost}", drawn)
 
 
@@ -126,9 +124,10 @@ def _front(points: Sequence[Point], *, lower_is_better: bool) -> list[Point]:
 
 def _svg(width: float, height: float, title: str, drawn: Sequence[str], *, small: bool = False) -> str:
     size = " class='small'" if small else ""
-    return (
+    drawing = (
         f"<svg viewBox='0 0 {width:.0f} {height:.0f}' role='img' aria-label='{_t(title)}'{size}>{''.join(drawn)}</svg>"
     )
+    return drawing if small else f"<div class='wide'>{drawing}</div>"
 
 
 def _t(text: str) -> str:

@@ -18,6 +18,7 @@ from edge_sdk.fusion.base import Fused
 from edge_sdk.fusion.file import FusionSpec
 
 _BINS = 160
+_IN_ITS_UNIT = ("mae", "crps", "width")  # of an estimate
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--quiet:#57606a;--line:#d8dee4;--paper:#fff;--best:#eef6ff}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--quiet:#9aa4ae;--line:#30363d;--paper:#0d1117;--best:#12233a}}
@@ -31,15 +32,16 @@ td:first-child,th:first-child{text-align:left}th{font-weight:600}tr.fused td{bac
 svg{max-width:100%;height:auto;display:block}svg text{font:12px system-ui,sans-serif;fill:var(--ink)}
 svg .axis{stroke:var(--quiet);fill:none}svg .grid{stroke:var(--line);fill:none}
 small{display:block;color:var(--quiet);font-weight:400;font-size:.75rem;line-height:1.1}figure{margin:0}
-.side{display:flex;flex-wrap:wrap;gap:1rem 2rem}.side figure,.side section{flex:1 1 22rem}
-figcaption{color:var(--quiet);font-size:.9rem}
+.side{display:flex;flex-wrap:wrap;gap:1rem 2rem}.side figure,.side section{flex:1 1 22rem;min-width:0}
+figcaption{color:var(--quiet);font-size:.9rem}.long svg{min-width:44rem}
+@media(max-width:40rem){td:first-child{white-space:normal;min-width:7.5rem}}
 """
 
 
 def page(title: str, spec: FusionSpec, record: Record, lines: Sequence[Line]) -> str:
     """A whole HTML document."""
     answers = run(spec.open(), record)
-    measure = "accuracy" if record.task == "classification" else "mean absolute error"
+    measure = "accuracy" if record.task == "classification" else _in_unit("mean absolute error", record)
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
@@ -49,7 +51,7 @@ def page(title: str, spec: FusionSpec, record: Record, lines: Sequence[Line]) ->
         f"{len(record)} moments, {len(set(record.groups.tolist()))} groups. Below each figure: its 95 % interval, by a "
         "bootstrap over groups or stretches of time.</p>",
         "<h2>Whole, and in trouble</h2>",
-        _table(short(lines), spec.method, record.task),
+        _table(short(lines), spec.method, record),
         "<h2>Robustness</h2>",
         f'<div class="side">{_absence(lines, measure)}{_noise(lines, measure)}</div>',
     ]
@@ -61,9 +63,17 @@ def page(title: str, spec: FusionSpec, record: Record, lines: Sequence[Line]) ->
     return "\n".join(parts) + "\n"
 
 
-def _table(rows: Sequence[tuple[str, Score]], method: str, task: str) -> str:
-    shown = columns(task)
-    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for _, heading in (("", "method"), *shown))
+def _in_unit(what: str, record: Record) -> str:
+    return f"{what}, {record.unit}" if record.unit else what
+
+
+def _table(rows: Sequence[tuple[str, Score]], method: str, record: Record) -> str:
+    shown = columns(record.task)
+    headings = [
+        _in_unit(heading, record) if record.task == "regression" and attribute in _IN_ITS_UNIT else heading
+        for attribute, heading in shown
+    ]
+    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in ("method", *headings))
     body = []
     for name, given in rows:
         cells = "".join(f"<td>{_cell(given, attribute)}</td>" for attribute, _ in shown)
@@ -177,17 +187,24 @@ def _of_estimates(answers: Sequence[Fused | None], record: Record, stated: float
     ]
     if not there:
         return []
-    drawn = scatter([(true, value) for value, true, _ in there], x=f"true, {record.unit}", y=f"fused, {record.unit}")
+    drawn = scatter(
+        [(true, value) for value, true, _ in there], x=_in_unit("true", record), y=_in_unit("fused", record)
+    )
     return [
         '<div class="side"><section><h2>Estimates</h2>',
         _figure(drawn, "At most 800 moments, evenly chosen."),
         "</section><section><h2>Reliability</h2>",
-        _figure(_coverage(there, stated), "Share of truths within the interval, by the height of the estimate."),
+        _figure(
+            _coverage(there, stated, _in_unit("estimate", record)),
+            "Share of truths within the interval, by the height of the estimate.",
+        ),
         "</section></div>",
     ]
 
 
-def _coverage(there: Sequence[tuple[float, float, tuple[float, float] | None]], stated: float | None) -> str:
+def _coverage(
+    there: Sequence[tuple[float, float, tuple[float, float] | None]], stated: float | None, estimate: str
+) -> str:
     """Coverage of the intervals in ten equal parts of the estimates."""
     given = sorted((value, ends[0] <= true <= ends[1]) for value, true, ends in there if ends is not None)
     if not given or stated is None:
@@ -195,7 +212,7 @@ def _coverage(there: Sequence[tuple[float, float, tuple[float, float] | None]], 
     parts = [part for part in np.array_split(np.array(given), min(10, len(given))) if len(part)]
     points = tuple((float(part[:, 0].mean()), float(part[:, 1].mean())) for part in parts)
     level = Curve("stated", ((points[0][0], stated), (points[-1][0], stated)), dashed=True)
-    return curves([Curve("measured", points), level], x="estimate", y="share of truths within", low=0.0, high=1.0)
+    return curves([Curve("measured", points), level], x=estimate, y="share of truths within", low=0.0, high=1.0)
 
 
 def _contribution(answers: Sequence[Fused | None], record: Record) -> str:
@@ -211,6 +228,5 @@ def _contribution(answers: Sequence[Fused | None], record: Record) -> str:
         for name, given in shares.items()
     }
     first, last = (to_datetime(int(record.t_ns[place])).strftime("%Y-%m-%d %H:%M") for place in (0, -1))
-    return _figure(
-        areas(means, COLOURS), f"Weights from {first} to {last}, in the order of the data; blank = no answer."
-    )
+    drawn = f'<div class="wide long">{areas(means, COLOURS)}</div>'
+    return _figure(drawn, f"Weights from {first} to {last}, in the order of the data; blank = no answer.")
