@@ -1,5 +1,5 @@
 // The frame: which page is shown, the live feed, the theme.
-import { get, setServerTime, setText } from "./dom.js";
+import { get, h, setServerTime, setText } from "./dom.js";
 import { fleetPage } from "./fleet.js";
 import { stationPage } from "./station.js";
 import { streamsPage } from "./streams.js";
@@ -104,7 +104,7 @@ const button = document.getElementById("theme");
 function theme(name) {
   document.documentElement.dataset.theme = name;
   localStorage.setItem("theme", name);
-  setText(button, `Theme: ${name}`);
+  button.replaceChildren(h("span", { class: "who" }, "Theme: "), name);
   button.setAttribute("aria-label", `Theme: ${name}. Press to change.`);
 }
 button.addEventListener("click", () => theme(themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % 3]));
