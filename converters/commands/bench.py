@@ -173,7 +173,10 @@ def measure(
         if _READS[name := _RUNTIMES[runtime or _default(variant)]] == variant.format
     ]
     if not jobs:
-        raise BundleError(f"{bundles[0].path.name} has no variant that {runtime} reads. Leave --runtime out.")
+        raise BundleError(
+            f"{bundles[0].path.name} has no variant that {runtime} reads. Leave --runtime out, or convert with "
+            f"--format {'onnx' if runtime == 'onnx' else 'tflite'}."
+        )
     opened, refusals = [], []
     with scratch() as folder, terminal.progress("opening in fresh processes") as bar:
         for bundle, variant, name in jobs:
