@@ -104,14 +104,15 @@ def main() -> None:
                 memory.append((rss_mb(station.pid), baseline))
                 station.terminate()
     resident = statistics.median(ours for ours, _ in memory)
+    bare_resident = statistics.median(bare for _, bare in memory)
     for row in (
         {
             "name": "station_idle_rss_mb",
             "ours": round(resident, 1),
-            "baseline": round(statistics.median(bare for _, bare in memory), 1),
-            "unit": "MB; ratio is ours",
-            "ratio": round(resident, 1),
-            "goal": 90.0,
+            "baseline": round(bare_resident, 1),
+            "unit": "MB; ratio is what ours takes more",
+            "ratio": round(resident - bare_resident, 1),
+            "goal": 25.0,
         },
         {
             "name": "station_idle_cpu_percent",
