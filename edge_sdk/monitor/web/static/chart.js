@@ -35,8 +35,8 @@ function axis(svg, width, height, start, end, marks) {
   for (const [y, text] of marks) svg.append(s("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }), s("text", { class: "axis", x: LEFT - 6, y: y + 4, "text-anchor": "end" }, text));
 }
 
-/** What the marks beside a chart are in. */
-const inUnit = (unit) => s("text", { class: "axis unit", x: LEFT + 6, y: TOP + 10 }, unit);
+/** What the marks beside a chart are in: below the highest of them, or within the chart where it is long. */
+const inUnit = (unit) => s("text", { class: "axis unit", y: TOP + 19, ...(unit.length < 7 ? { x: LEFT - 6, "text-anchor": "end" } : { x: LEFT + 6 }) }, unit);
 
 /** The fused label over time: a bar per bucket, as high as its confidence; or the value, in the intervals that results gave or else in its spread. */
 export function labelChart(chart, labels, unit = "") {

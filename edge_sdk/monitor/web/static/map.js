@@ -50,13 +50,17 @@ export function stationMap(open) {
     const shrink = Math.max(0.05, Math.cos((middle[0] * Math.PI) / 180)); // a degree of longitude is shorter far from the equator
     const perDegree = Math.min((HEIGHT - 2 * EDGE) / Math.max(0.002, Math.max(...lats) - Math.min(...lats)), (width - 2 * EDGE) / Math.max(0.002, (Math.max(...lons) - Math.min(...lons)) * shrink));
     const x = (lon) => width / 2 + (lon - middle[1]) * shrink * perDegree, y = (lat) => HEIGHT / 2 - (lat - middle[0]) * perDegree;
-    const parts = [];
+    const parts = [], marks = [];
     const grid = step(Math.min(width / (perDegree * shrink), HEIGHT / perDegree), 5);
     const digits = Math.max(0, -Math.floor(Math.log10(grid)));
-    for (let lat = Math.ceil((middle[0] - HEIGHT / 2 / perDegree) / grid) * grid; y(lat) > 16; lat += grid)
+    for (let lat = Math.ceil((middle[0] - HEIGHT / 2 / perDegree) / grid) * grid; y(lat) > 16; lat += grid) {
+      marks.push([4, y(lat) - 15, 40, y(lat)]);
       parts.push(s("line", { class: "grid", x1: 0, x2: width, y1: y(lat), y2: y(lat) }), s("text", { class: "axis", x: 4, y: y(lat) - 4 }, `${lat.toFixed(digits)}°`));
-    for (let lon = Math.ceil((middle[1] - width / 2 / perDegree / shrink) / grid) * grid; x(lon) < width - 8; lon += grid)
+    }
+    for (let lon = Math.ceil((middle[1] - width / 2 / perDegree / shrink) / grid) * grid; x(lon) < width - 8; lon += grid) {
+      marks.push([x(lon) + 4, HEIGHT - 17, x(lon) + 40, HEIGHT]);
       parts.push(s("line", { class: "grid", y1: 0, y2: HEIGHT, x1: x(lon), x2: x(lon) }), s("text", { class: "axis", x: x(lon) + 4, y: HEIGHT - 6 }, `${lon.toFixed(digits)}°`));
+    }
     const radius = placed.length > 1000 ? 3 : placed.length > 200 ? 4.5 : 7;
     for (const one of placed.toSorted((left, right) => RANKS.indexOf(left.shown) - RANKS.indexOf(right.shown))) {
       const dot = s("circle", { class: "dot", cx: x(one.longitude), cy: y(one.latitude), r: radius, fill: COLOURS[one.shown] ?? COLOURS.unknown });
@@ -64,11 +68,11 @@ export function stationMap(open) {
       parts.push(dot);
     }
     svg.replaceChildren(...parts);
-    if (placed.length <= NAMED) svg.append(...names(placed, x, y, radius, width));
+    if (placed.length <= NAMED) svg.append(...names(placed, x, y, radius, width, marks));
   }
-  /** The names that find room: none lies over another, nor over a dot, nor beyond the edge. */
-  function names(placed, x, y, radius, width) {
-    const taken = placed.map((one) => [x(one.longitude) - radius, y(one.latitude) - radius, x(one.longitude) + radius, y(one.latitude) + radius]);
+  /** The names that find room: none lies over another, a dot or a degree, nor beyond the edge. */
+  function names(placed, x, y, radius, width, marks) {
+    const taken = [...marks, ...placed.map((one) => [x(one.longitude) - radius, y(one.latitude) - radius, x(one.longitude) + radius, y(one.latitude) + radius])];
     const found = [];
     for (const one of placed.toSorted((left, right) => RANKS.indexOf(right.shown) - RANKS.indexOf(left.shown))) {
       const wide = 7.4 * one.station.length, [cx, cy] = [x(one.longitude), y(one.latitude)];
