@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -60,7 +62,8 @@ def doctor(json_file: str | None) -> None:
     """Say which runtimes, delegates, providers, programs and libraries are here, and why the others are not.
 
     Runtimes, delegates and providers are not only looked for: each runs a tiny model, in a process of its own where a
-    driver is involved, and its answer is compared. It takes some seconds.
+    driver is involved, and its answer is compared. It takes some seconds. What drivers print meanwhile is left out: to
+    read it, try one with `edge-sdk bench BUNDLE --delegate NAME`.
 
     \b
     Examples:
@@ -119,7 +122,9 @@ def _runtimes() -> Iterator[Finding]:
     from edge_sdk.inference.delegates import known
     from edge_sdk.inference.probe import probe
 
-    for one in probe():
+    with _drivers_muted():
+        found = list(probe())
+    for one in found:
         if not one.name:
             kind, name = "runtime", one.runtime
         elif one.runtime == "onnxruntime":
@@ -128,6 +133,20 @@ def _runtimes() -> Iterator[Finding]:
             kind, name = "delegate", one.name
         detail = one.detail if kind == "runtime" or one.here else f"{one.runtime}: {one.detail}"
         yield Finding(kind=kind, name=name, here=one.here, reason=one.reason, detail=detail)
+
+
+@contextmanager
+def _drivers_muted() -> Iterator[None]:
+    """Let what native libraries print, here and in processes begun meanwhile, go nowhere: dozens of lines each."""
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 def _programs() -> Iterator[Finding]:

@@ -56,6 +56,13 @@ def test_people_get_a_table() -> None:
     assert "library_not_found" in answer.stdout
 
 
+def test_drivers_do_not_talk_between(capfd: pytest.CaptureFixture[str]) -> None:
+    CliRunner().invoke(commands, ["doctor", "--json", "-"])
+    os.write(2, b"heard again")
+
+    assert capfd.readouterr().err == "heard again"
+
+
 def test_two_builds_of_one_runtime_that_overwrote_each_other_are_found(tmp_path: Path) -> None:
     about = tmp_path / "onnxruntime_gpu-1.23.0.dist-info"
     about.mkdir()
