@@ -232,7 +232,8 @@ async def test_a_port_where_nobody_listens_is_named() -> None:
             pass
 
 
-async def test_an_unknown_host_is_named() -> None:
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "no..host.invalid"])
+async def test_an_unknown_host_is_named(host: str) -> None:
     with pytest.raises(TransportError, match="DNS"):
-        async with PahoTransport(BrokerAddress("no-such-host.invalid"), client_id="a"):
+        async with PahoTransport(BrokerAddress(host), client_id="a"):
             pass
