@@ -51,7 +51,7 @@ def classifiers(groups: Groups, contexts: Mapping[str, str] | None = None) -> li
         Method("weighted mean, equal", "weighted_mean", lambda _, __: {}),
         Method("log-opinion pool, equal", "log_opinion_pool", lambda _, __: {"temper": 0.5}),
         Method("log-opinion pool, by skill", "log_opinion_pool", _skilled_pool),
-        Method("staged pool", "staged_pool", lambda record, _: _staged(record, groups), calibrate=False),
+        Method("staged pool", "staged_pool", lambda record, _: _staged(record, groups)),
         Method("majority vote", "vote", lambda _, __: {}),
         Method("weighted vote", "vote", lambda record, _: {"kind": "weighted", "weights": _flat(record)}),
         Method("Bayes, confusion matrices", "bayes_confusion", _bayes),

@@ -21,8 +21,11 @@ class StagedPool:
     Sensors are good at different questions: a motion sensor knows whether anybody is there, the light switched on at
     each desk knows how many. One weight per sensor cannot say both; two stages can. Before pooling, each
     contributor is doubted: with probability `doubt` it is broken and knows nothing, which bounds what a confident
-    but wrong one can do against several others (a contaminated likelihood, Box & Tiao 1968). In the second question
-    a contributor counts in proportion to what it gives the group: who says "nobody" does not say how many.
+    but wrong one can do against several others (a contaminated likelihood, Box & Tiao 1968). In the first question
+    what counts is how much more, or less, a contributor gives a group than one that knows nothing would, to whom a
+    group of three classes has three times the probability of a group of one; else several together would lean towards
+    the larger group. In the second question a contributor counts in proportion to what it gives the group: who says
+    "nobody" does not say how many.
     """
 
     name = "staged_pool"
@@ -62,6 +65,7 @@ class StagedPool:
             raise ConfigError(f"{self.name} has groups {given.groups}; wanted is every class in exactly one group.")
         self._outer, self._inner = Shares(given.weights), Shares(given.inner_weights)
         self._members = _membership(given.groups)
+        self._log_sizes = np.log(self._members.sum(axis=1) / max(1, len(flat)))
 
     def fuse(self, predictions: Sequence[Prediction]) -> Fused | None:
         """Fuse the FRESH ones; None with fewer than `min_contributors`."""
@@ -87,7 +91,10 @@ class StagedPool:
             )
         matrix = (1.0 - self.options.doubt) * matrix + self.options.doubt / n_classes
         mass = matrix @ self._members.T  # (n, groups)
-        first = (outer.array * n ** (1.0 - self.options.temper)) @ np.log(mass)
+        strength = n ** (1.0 - self.options.temper)
+        first = (outer.array * strength) @ np.log(mass)
+        if len(self._log_sizes):  # what is known before anybody speaks counts once, however many speak
+            first += (1.0 - strength) * self._log_sizes
         gate = inner.array[:, None] * mass  # (n, groups)
         gate *= n ** (1.0 - self.options.inner_temper) / gate.sum(axis=0)
         second = np.einsum("nc,nc->c", gate @ self._members, np.log(matrix / (mass @ self._members)))

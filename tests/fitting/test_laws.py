@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from edge_sdk.contract.prediction import ContributorState, Prediction
 from edge_sdk.fitting.fit import fitted, methods_for
 from edge_sdk.fitting.record import Record
+from edge_sdk.fitting.score import run
 from edge_sdk.fusion.base import Fused
 from edge_sdk.fusion.chain import Chain
 from tests.fitting.records import classes, estimates
@@ -84,3 +86,19 @@ def test_order_changes_nothing_who_is_not_fresh_says_nothing_and_shares_are_whol
     without = ask(task, title, [*there[:out], silent, *there[out + 1 :]])
     alike(without, ask(task, title, [*there[:out], aloud, *there[out + 1 :]]))
     assert not without.weights.get(gone.model)
+
+
+@pytest.mark.parametrize(
+    "title", [method.title for method in methods_for(RECORDS["classes"], contexts=CONTEXTS) if not method.learned]
+)
+@pytest.mark.parametrize("name", RECORDS["classes"].models)
+def test_one_that_knows_nothing_changes_no_answer_more_than_one_that_is_absent(title: str, name: str) -> None:
+    record = RECORDS["classes"]
+    silent = replace(record.opinions[name], probabilities=np.full((len(record), 3), 1 / 3))
+    knows_nothing = replace(record, opinions={**record.opinions, name: silent})
+
+    def labels(given: Record) -> list[int]:
+        fused = run(fused_by("classes", title).open(), given)
+        return [-1 if one is None or one.probabilities is None else int(one.probabilities.argmax()) for one in fused]
+
+    assert labels(knows_nothing) == labels(record.without([name]))

@@ -66,6 +66,30 @@ def test_the_leader_of_the_second_question_says_how_many() -> None:
     assert p(staged, classes(lit, motion)).argmax() == 1
 
 
+three_and_one = st.lists(
+    st.lists(st.floats(0.01, 1), min_size=4, max_size=4).map(lambda raw: [one / sum(raw) for one in raw]),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(rows=three_and_one)
+def test_one_that_knows_nothing_says_nothing_of_whether_there_is_anybody(rows: list[list[float]]) -> None:
+    """Of four classes it gives three quarters to the group of three; that is no word for this group."""
+    staged = StagedPool(StagedPool.Options(groups=((0,), (1, 2, 3)), temper=0.0))
+    assert p(staged, classes(*rows, [0.25] * 4))[0] == pytest.approx(p(staged, classes(*rows))[0])
+
+
+@given(rows=three_and_one)
+def test_who_leans_towards_a_small_group_does_so_in_company_too(rows: list[list[float]]) -> None:
+    staged = StagedPool(StagedPool.Options(groups=((0,), (1, 2, 3))))
+    together = p(staged, classes(*rows))[0]
+    if all(row[0] >= 0.25 for row in rows):
+        assert together >= 0.25 - 1e-9
+    if all(row[0] <= 0.25 for row in rows):
+        assert together <= 0.25 + 1e-9
+
+
 @pytest.mark.parametrize("groups", [((0,), (0, 1)), ((0,), (2,)), ((0, 1), ())])
 def test_groups_that_are_no_partition_are_refused(groups: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ConfigError, match="exactly one group"):
