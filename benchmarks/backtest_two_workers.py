@@ -3,7 +3,7 @@
 A worker is a machine of one core here: it runs one task at a time; it, its executor with Java's own threads (compiler,
 collector) and its Python are pinned to one core, so that a single worker cannot borrow the other's. Both clusters stand
 all the time, with a driver each; rounds alternate between them. What is timed is a back-test in a session that has run
-three before: Java has compiled most of what it will. Twice: three small models of one sensor, thousands of results a
+two before: Java has compiled most of what it will. Twice: three small models of one sensor, thousands of results a
 second; and an int8 MobileNetV2 on pictures. Wants the extra ``spark`` and a Java.
 
 Each is told by the clock, which wants cores that nobody else uses, for the drivers too; and by the processor time of
@@ -33,9 +33,9 @@ from tests.monitor.backtest.cluster import cluster, on_loopback
 from tests.monitor.backtest.samples import START_NS, write_samples
 
 STATIONS = 8
-SAMPLES, MODELS = 20_000, 3
-PICTURES = 40
-WARM, ROUNDS = 3, 5
+SAMPLES, MODELS = 60_000, 3
+PICTURES = 120
+WARM, ROUNDS = 2, 5
 
 
 def small(directory: Path) -> list[Path]:
