@@ -1,4 +1,4 @@
-"""Reading a store: beside a running monitor, or after it. Charts are down-sampled in SQL."""
+"""Reading a store: beside a running monitor, or after it. Charts are down-sampled in SQL (`chart`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge_sdk.contract.events import Birth, Health, InputSummary
-from edge_sdk.monitor.store.chart import LAST_INPUTS, LAST_OF_STRETCHES, POSTGRES, SQLITE, buckets, grid, label_counts
+from edge_sdk.monitor.store.chart import LAST_INPUTS, POSTGRES, SQLITE, buckets, grid, label_counts
 from edge_sdk.monitor.store.database import is_url
 from edge_sdk.monitor.store.inventory import BundleInField, bundles
 from edge_sdk.monitor.store.place import open_reader
+from edge_sdk.monitor.store.stored import in_order, last_of_stretches, newest
 from edge_sdk.monitor.store.views import (
     BacklogPoint,
     Chart,
@@ -38,17 +39,12 @@ _STATION = (
     "SELECT id, site, station, state, state_ns, last_seen_ns, version, board, backends, fallback, latitude,"
     " longitude, backlog, temperature_c, epoch, birth, health FROM stations"
 )
-_LATEST_NS = (1 << 63) - 1
 _OF_STATION = " WHERE (CAST(?1 AS TEXT) IS NULL OR site = ?1) AND (CAST(?2 AS TEXT) IS NULL OR stations.station = ?2)"
 # What is at or below this number has been committed and is seen by the query that follows.
 _REV = {
     SQLITE: "SELECT coalesce(max(rev), 0) FROM stations",
     POSTGRES: "SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS TEXT) AS BIGINT) - 1",
 }
-_RESULT = (
-    "SELECT stations.site, stations.station, sources.epoch, seq, t_ns, observed_ns, stored_ns, results.backlog, body"
-    " FROM results JOIN sources ON sources.id = results.source JOIN stations ON stations.id = sources.station"
-)
 
 
 class StoreReader:
@@ -113,66 +109,16 @@ class StoreReader:
             f"{_OF_STATION} ORDER BY sources.id",
             (site, station),
         )
-        sources = [row[0] for row in rows]
-        if limit is not None:
-            yield from reversed(self._newest(sources, stream, since_ns, until_ns, limit))
-            return
-        for source in sources:
-            after, last = self._span(source, stream, since_ns, until_ns)
-            while after < last:
-                found = self._all(
-                    f"{_RESULT} WHERE source = ?1 AND seq > ?2 AND seq <= ?6"
-                    " AND (CAST(?3 AS TEXT) IS NULL OR stream = ?3)"
-                    " AND (CAST(?4 AS BIGINT) IS NULL OR t_ns >= ?4) AND (CAST(?5 AS BIGINT) IS NULL OR t_ns < ?5)"
-                    " ORDER BY seq LIMIT 10000",
-                    (source, after, stream, since_ns, until_ns, last),
-                )
-                yield from map(_result, found)
-                after = found[-1][3] if len(found) == 10_000 else last
-
-    def _span(self, source: int, stream: str | None, since_ns: int | None, until_ns: int | None) -> tuple[int, int]:
-        """Numbers between which a source's results of that time lie: above the first, up to the second."""
-        if since_ns is None and until_ns is None:
-            return 0, _LATEST_NS
-        streams = self._all(
-            "SELECT stream FROM latest JOIN sources ON sources.station = latest.station"
-            " WHERE sources.id = ?1 AND (CAST(?2 AS TEXT) IS NULL OR stream = ?2)",
-            (source, stream),
-        )
-        low, high = _LATEST_NS, 0
-        for (name,) in streams:
-            [(first, last)] = self._all(
-                f"SELECT min(seq), max(seq) FROM results{self._dialect.by_time}"
-                " WHERE source = ?1 AND stream = ?2 AND t_ns >= ?3 AND t_ns < ?4",
-                (source, name, since_ns or 0, _LATEST_NS if until_ns is None else until_ns),
-            )
-            if first is not None:
-                low, high = min(low, first), max(high, last)
-        return low - 1, high
-
-    def _newest(
-        self, sources: list[int], stream: str | None, since_ns: int | None, until_ns: int | None, limit: int
-    ) -> list[StoredResult]:
-        found: list[StoredResult] = []
-        # By time where the index over time serves, by number otherwise; "+ 0" keeps the other index out of it.
-        order = "t_ns DESC, seq + 0 DESC" if stream else "seq DESC"
-        for source in sources:
-            rows = self._all(
-                f"{_RESULT} WHERE source = ?1 AND {'stream = ?2' if stream else 'CAST(?2 AS TEXT) IS NULL'}"
-                " AND t_ns >= ?3 AND t_ns < ?4"
-                f" ORDER BY {order} LIMIT ?5",
-                (source, stream, since_ns or 0, _LATEST_NS if until_ns is None else until_ns, limit),
-            )
-            found.extend(map(_result, rows))
-        found.sort(key=lambda one: one.t_ns, reverse=True)
-        return found[:limit]
+        sources = _ids(rows)
+        if limit is None:
+            yield from in_order(self._all, self._dialect, sources, stream, since_ns, until_ns)
+        else:
+            yield from reversed(newest(self._all, sources, stream, since_ns, until_ns, limit))
 
     def counters(self) -> Counters:
         """Totals since the store was made."""
         counts = dict(self._all("SELECT name, count FROM counters"))
-        sources = [
-            _source(*row) for row in self._all("SELECT epoch, stored, ranges FROM sources WHERE settled IS NULL")
-        ]
+        sources = self._open_sources()
         [(settled,)] = self._all("SELECT coalesce(sum(settled), 0) FROM sources WHERE settled IS NOT NULL")
         return Counters(
             stations=self._all("SELECT count(*) FROM stations")[0][0],
@@ -240,7 +186,7 @@ class StoreReader:
             end_ns=end_ns,
             width_ns=on.width_ns,
             buckets=buckets(self._all, self._dialect, sources, stream, on),
-            picks=self._picks([row[0] for row in sources], stream, start_ns, end_ns, picks),
+            picks=last_of_stretches(self._all, self._dialect, _ids(sources), stream, start_ns, end_ns, picks),
         )
 
     def label_counts(self, site: str, station: str, stream: str, *, start_ns: int, end_ns: int) -> dict[str, int]:
@@ -252,8 +198,8 @@ class StoreReader:
         self, site: str, station: str, stream: str, *, start_ns: int, end_ns: int, picks: int
     ) -> list[StoredResult]:
         """The last result of each of `picks` stretches of ``[start_ns, end_ns)``, in order of time."""
-        sources = [row[0] for row in self._sources_of(site, station)]
-        return self._picks(sources, stream, start_ns, end_ns, picks)
+        sources = _ids(self._sources_of(site, station))
+        return last_of_stretches(self._all, self._dialect, sources, stream, start_ns, end_ns, picks)
 
     def newest_health_ns(self, site: str, station: str) -> int | None:
         """When the station's newest health message was taken, by its own clock; None = there is none."""
@@ -288,20 +234,6 @@ class StoreReader:
             " WHERE site = ?1 AND stations.station = ?2 ORDER BY sources.id",
             (site, station),
         )
-
-    def _picks(self, sources: list[int], stream: str, start_ns: int, end_ns: int, picks: int) -> list[StoredResult]:
-        """The last result of each of `picks` stretches: a look into the index for each, no scan."""
-        found: list[StoredResult] = []
-        ask_times = LAST_OF_STRETCHES.format(by_time=self._dialect.by_time)
-        for source in sources:
-            for (t_ns,) in self._all(ask_times, (source, stream, start_ns, end_ns, picks)):
-                if t_ns is not None:
-                    rows = self._all(
-                        f"{_RESULT} WHERE source = ?1 AND stream = ?2 AND t_ns = ?3 ORDER BY seq + 0 DESC LIMIT 1",
-                        (source, stream, t_ns),
-                    )
-                    found.extend(map(_result, rows))
-        return sorted(found, key=lambda one: one.t_ns)
 
     def backlog(self, site: str, station: str, *, start_ns: int, end_ns: int, points: int = 300) -> list[BacklogPoint]:
         """The station's backlog over time, the worst of each bucket."""
@@ -371,6 +303,10 @@ class StoreReader:
             return self._db.execute(sql, arguments).fetchall()
 
 
+def _ids(sources: Sequence[Any]) -> list[int]:
+    return [row[0] for row in sources]
+
+
 def _latest(row: Any) -> Latest:
     return Latest(
         stream=row[1], t_ns=row[2], label=row[3], confidence=row[4], value=row[5], unit=row[6], degraded=bool(row[7])
@@ -382,10 +318,3 @@ def _source(epoch: str, stored: int, raw: bytes) -> SourceView:
     covered = sum(high - low + 1 for low, high in ranges)
     highest = ranges[-1][1] if ranges else 0
     return SourceView(epoch=epoch, stored=stored, given_up=covered - stored, missing=highest - covered, highest=highest)
-
-
-def _result(row: Any) -> StoredResult:
-    return StoredResult(
-        site=row[0], station=row[1], epoch=row[2], seq=row[3], t_ns=row[4], observed_ns=row[5], stored_ns=row[6],
-        backlog=bool(row[7]), body=msgspec.Raw(row[8]),
-    )  # fmt: skip
