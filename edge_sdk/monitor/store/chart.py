@@ -162,10 +162,10 @@ def _mean(parts: list[tuple[float, int]]) -> float | None:
     return sum(float(mean) * int(count) for mean, count in parts) / weight if weight else None
 
 
-# ?1 source, ?2 stream, ?3 first, ?4 end, ?5 how many: the number and time of the last result of each stretch.
+# ?1 source, ?2 stream, ?3 first, ?4 end, ?5 how many: each stretch, and the time of the last result in it.
 LAST_OF_STRETCHES = (
     "WITH RECURSIVE stretch(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM stretch WHERE n + 1 < ?5)"
-    " SELECT (SELECT t_ns FROM results{by_time} WHERE source = ?1 AND stream = ?2"
+    " SELECT n, (SELECT t_ns FROM results{by_time} WHERE source = ?1 AND stream = ?2"
     "  AND t_ns >= ?3 + (?4 - ?3) / ?5 * n"
     "  AND t_ns < CASE WHEN n + 1 = ?5 THEN ?4 ELSE ?3 + (?4 - ?3) / ?5 * (n + 1) END"
     "  ORDER BY t_ns DESC LIMIT 1)"

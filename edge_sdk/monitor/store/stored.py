@@ -63,18 +63,21 @@ def newest(
 def last_of_stretches(
     ask: Ask, dialect: Dialect, sources: Sequence[int], stream: str, start_ns: int, end_ns: int, stretches: int
 ) -> list[StoredResult]:
-    """The last result of each of so many stretches: a look into the index for each, no scan."""
-    found: list[StoredResult] = []
+    """The last result of each of so many stretches, in order of time: looks into the index, no scan."""
     ask_times = LAST_OF_STRETCHES.format(by_time=dialect.by_time)
+    last: dict[int, tuple[int, int]] = {}
     for source in sources:
-        for (t_ns,) in ask(ask_times, (source, stream, start_ns, end_ns, stretches)):
+        for stretch, t_ns in ask(ask_times, (source, stream, start_ns, end_ns, stretches)):
             if t_ns is not None:
-                rows = ask(
-                    f"{_RESULT} WHERE source = ?1 AND stream = ?2 AND t_ns = ?3 ORDER BY seq + 0 DESC LIMIT 1",
-                    (source, stream, t_ns),
-                )
-                found.extend(map(_result, rows))
-    return sorted(found, key=lambda one: one.t_ns)
+                last[stretch] = max(last.get(stretch, (t_ns, source)), (t_ns, source))
+    found: list[StoredResult] = []
+    for t_ns, source in sorted(last.values()):
+        rows = ask(
+            f"{_RESULT} WHERE source = ?1 AND stream = ?2 AND t_ns = ?3 ORDER BY seq + 0 DESC LIMIT 1",
+            (source, stream, t_ns),
+        )
+        found.extend(map(_result, rows))
+    return found
 
 
 def _span(

@@ -358,6 +358,17 @@ def test_a_chart_has_at_most_the_points_that_were_asked_for(house: House) -> Non
     assert {one.label for one in chart.buckets} == {"walk", "run", "sit"}
 
 
+def test_a_chart_picks_one_result_of_each_stretch_however_often_the_station_was_started(house: House) -> None:
+    for number, boot in enumerate(BOOTS):
+        house.take(boot.pack(range(1 + 100 * number, 151 + 100 * number)))
+    start_ns = fused_ns(1)
+
+    with house.read() as reader:
+        picks = reader.picks("north", "gate-1", "activity", start_ns=start_ns, end_ns=start_ns + 450 * 10**9, picks=9)
+    assert [one.seq for one in picks] == list(range(50, 451, 50))
+    assert [one.epoch for one in picks] == [BOOTS[number].epoch for number in (0, 0, 1, 1, 2, 2, 3, 3, 3)]
+
+
 def fused_ns(seq: int) -> int:
     [arrivals] = verify_all([GATE.result(seq)], max_payload_bytes=1 << 20).results.values()
     return arrivals[0].t_ns
