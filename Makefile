@@ -53,7 +53,7 @@ pytest: setup
 
 test-slow: setup ## What takes minutes; Spark and a Java are installed for it
 	@$(MAKE) --no-print-directory debian-packages PACKAGES="default-jre-headless"
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --no-verify-hashes 'pyspark>=3.5' 'pandas>=2.2'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.lock --no-verify-hashes 'pyspark>=4.1' 'pandas>=2.2'
 	$(BIN)/pytest -m slow
 
 .PHONY: timescaledb
