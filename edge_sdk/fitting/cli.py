@@ -219,7 +219,7 @@ def evaluate(
 
         html.write_text(page(fusion.name, spec, given, lines), encoding="utf-8")
     if json_file != "-":
-        _table(f"{fusion.name} on {len(given)} moments of {data.name}", short(lines), given.task)
+        _table(f"{fusion.name} ({spec.method}) on {len(given)} moments of {data.name}", short(lines), given.task)
     terminal.write_json(json_file, {"rows": lines})
 
 

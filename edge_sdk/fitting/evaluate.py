@@ -17,6 +17,8 @@ from edge_sdk.fusion.base import Fused
 from edge_sdk.fusion.chain import Chain
 from edge_sdk.fusion.file import FusionSpec
 
+FUSED = "fused"
+"""The fusion that is evaluated, among other methods."""
 STRENGTHS = (0.5, 1.0, 2.0)
 """Noise that is tried, in standard deviations of the signal."""
 
@@ -32,7 +34,7 @@ class Line:
     """One line of the table.
 
     Attributes:
-        method: The fusion's method, a contributor alone, or early fusion.
+        method: ``fused`` for the fusion itself; another method, a contributor alone, or early fusion.
         trouble: ``absent``, ``stale``, ``noisy``, ``stuck``; empty = none.
         names: Whom it concerns.
         score: How well it does then.
@@ -75,10 +77,10 @@ def evaluate(
         for name in record.models
     ]
     lines += [Line(title, "", (), score(*pair)) for title, pair in (beside or {}).items()]
-    lines.append(Line(spec.method, "", (), score(run(spec.open(), record), record)))
+    lines.append(Line(FUSED, "", (), score(run(spec.open(), record), record)))
 
     def tried(trouble: str, names: tuple[str, ...], changed: Record, strength: float = 0.0) -> Line:
-        return Line(spec.method, trouble, names, score(run(spec.open(), changed), changed), strength)
+        return Line(FUSED, trouble, names, score(run(spec.open(), changed), changed), strength)
 
     groups = [
         names

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_sdk.base.clock import to_datetime
-from edge_sdk.fitting.evaluate import STRENGTHS, Line, cell, columns, goodness, short
+from edge_sdk.fitting.evaluate import FUSED, STRENGTHS, Line, cell, columns, goodness, short
 from edge_sdk.fitting.plots import COLOURS, Curve, areas, curves, reliability, scatter
 from edge_sdk.fitting.record import Record
 from edge_sdk.fitting.score import Score, run
@@ -51,7 +51,7 @@ def page(title: str, spec: FusionSpec, record: Record, lines: Sequence[Line]) ->
         f"{len(record)} moments, {len(set(record.groups.tolist()))} groups. Below each figure: its 95 % interval, by a "
         "bootstrap over groups or stretches of time.</p>",
         "<h2>Whole, and in trouble</h2>",
-        _table(short(lines), spec.method, record),
+        _table(short(lines), record),
         "<h2>Robustness</h2>",
         f'<div class="side">{_absence(lines, measure)}{_noise(lines, measure)}</div>',
     ]
@@ -67,7 +67,7 @@ def _in_unit(what: str, record: Record) -> str:
     return f"{what}, {record.unit}" if record.unit else what
 
 
-def _table(rows: Sequence[tuple[str, Score]], method: str, record: Record) -> str:
+def _table(rows: Sequence[tuple[str, Score]], record: Record) -> str:
     shown = columns(record.task)
     headings = [
         _in_unit(heading, record) if record.task == "regression" and attribute in _IN_ITS_UNIT else heading
@@ -77,7 +77,7 @@ def _table(rows: Sequence[tuple[str, Score]], method: str, record: Record) -> st
     body = []
     for name, given in rows:
         cells = "".join(f"<td>{_cell(given, attribute)}</td>" for attribute, _ in shown)
-        mark = ' class="fused"' if name == method else ""
+        mark = ' class="fused"' if name == FUSED else ""
         body.append(f"<tr{mark}><td>{html.escape(name)}</td>{cells}</tr>")
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 

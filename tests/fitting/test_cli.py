@@ -105,7 +105,7 @@ def test_where_there_is_nothing_to_learn_from_nothing_is_set_beside(folder: Path
         return {row["method"] for row in json.loads(scored.stdout)["rows"]}, " ".join(scored.stderr.split())
 
     alone, said = methods()
-    assert alone == {"good alone", "poor alone", "vote"}
+    assert alone == {"good alone", "poor alone", "fused"}
     assert "learn from --train" in said
     beside, _ = methods("--train", str(folder / "data.csv"))
     assert {"early fusion", "Bayes, confusion matrices"} <= beside

@@ -37,7 +37,7 @@ def test_evaluation_tells_of_each_alone_and_of_one_and_two_in_every_trouble() ->
         assert {line.names for line in lines if line.trouble == trouble} == singles | pairs
     assert {line.strength for line in lines if line.trouble == "noisy"} == {0.5, 1.0, 2.0}
     titles = [title for title, _ in short(lines)]
-    assert "staged_pool presence absent" in titles
+    assert "fused presence absent" in titles
     assert sum(title.endswith("(of two, the worst)") for title in titles) == 4
 
 
