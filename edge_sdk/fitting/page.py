@@ -48,8 +48,8 @@ def page(title: str, spec: FusionSpec, record: Record, lines: Sequence[Line]) ->
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style><main>",
         f"<h1>{html.escape(title)}</h1>",
         f'<p class="quiet">{html.escape(spec.method)} of {", ".join(map(html.escape, record.models))}; '
-        f"{len(record)} moments, {len(set(record.groups.tolist()))} groups. Below each figure: its 95 % interval, by a "
-        "bootstrap over groups or stretches of time.</p>",
+        f"moments: {len(record)}, groups: {len(set(record.groups.tolist()))}. {_stated(spec)}Below each figure: its 95 % "
+        "interval, by a bootstrap over groups or stretches of time.</p>",
         "<h2>Whole, and in trouble</h2>",
         _table(short(lines), record),
         "<h2>Robustness</h2>",
@@ -65,6 +65,13 @@ def page(title: str, spec: FusionSpec, record: Record, lines: Sequence[Line]) ->
 
 def _in_unit(what: str, record: Record) -> str:
     return f"{what}, {record.unit}" if record.unit else what
+
+
+def _stated(spec: FusionSpec) -> str:
+    """What coverage is to be compared with."""
+    if spec.conformal is None:
+        return ""
+    return f"{'Sets' if spec.task == 'classification' else 'Intervals'} state {spec.conformal.coverage * 100:.0f} %. "
 
 
 def _table(rows: Sequence[tuple[str, Score]], record: Record) -> str:

@@ -37,6 +37,11 @@ def test_the_page_holds_every_plot_and_no_figure_that_is_none(kind: str, figures
     assert np.all([word not in text for word in ("room <1>", "None")])
 
 
+def test_the_page_says_which_coverage_was_stated() -> None:
+    assert "Sets state 90 %. " in report("classes")
+    assert "Intervals state 90 %. " in report("estimates")
+
+
 def test_every_figure_of_an_estimate_has_its_unit() -> None:
     text = report("estimates")
 
