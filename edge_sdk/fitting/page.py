@@ -48,8 +48,8 @@ def page(title: str, spec: FusionSpec, record: Record, lines: Sequence[Line]) ->
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style><main>",
         f"<h1>{html.escape(title)}</h1>",
         f'<p class="quiet">{html.escape(spec.method)} of {", ".join(map(html.escape, record.models))}; '
-        f"moments: {len(record)}, groups: {len(set(record.groups.tolist()))}. {_stated(spec)}Below each figure: its 95 % "
-        "interval, by a bootstrap over groups or stretches of time.</p>",
+        f"moments: {len(record)}, groups: {len(set(record.groups.tolist()))}. {_stated(spec)}Below each figure: its "
+        "95 % interval, by a bootstrap over groups or stretches of time.</p>",
         "<h2>Whole, and in trouble</h2>",
         _table(short(lines), record),
         "<h2>Robustness</h2>",
